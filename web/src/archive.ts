@@ -12,6 +12,9 @@ const AT_ONCE = 20_000;
 const KEPT = 200;
 const AROUND = 30;
 
+/** Characters of a line that are shown at most: a guest may print megabytes without a line feed. */
+export const LONGEST = 2000;
+
 /** Escape sequences, and other control characters but tabs. */
 const CONTROL =
   /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]/g;
@@ -83,9 +86,11 @@ export class Archive {
     return hits;
   }
 
-  /** The lines before a hit, and those after it. */
+  /** The lines before a hit, and those after it, as far as they are shown. */
   around({ at }: Hit): [before: string[], after: string[]] {
-    return [this.lines.slice(Math.max(0, at - AROUND), at), this.lines.slice(at + 1, at + 1 + AROUND)];
+    const shown = (from: number, to: number): string[] =>
+      this.lines.slice(from, to).map((line) => (line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line));
+    return [shown(Math.max(0, at - AROUND), at), shown(at + 1, at + 1 + AROUND)];
   }
 }
 

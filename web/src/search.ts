@@ -2,7 +2,7 @@
 
 import type { IDecoration, Terminal } from '@xterm/xterm';
 
-import { Archive } from './archive';
+import { Archive, LONGEST } from './archive';
 import type { Hit, Piece } from './archive';
 import { showDialog } from './dialog';
 import { element, make } from './elements';
@@ -247,8 +247,7 @@ export class Search {
   }
 
   private itemOf(archive: Archive, hit: Hit): HTMLElement {
-    const start = Math.max(0, hit.from - BEFORE);
-    const go = make('button', '', start > 0 ? '…' : '', ...marked(hit, start, start + SHOWN));
+    const go = make('button', '', ...marked(hit, BEFORE, SHOWN));
     go.type = 'button';
     go.addEventListener('click', () => this.show(archive, hit));
     return make('li', '', go);
@@ -266,7 +265,7 @@ export class Search {
     }
     const [before, after] = archive.around(hit);
     const text = make('pre', 'around', before.map((line) => `${line}\n`).join(''));
-    const found = make('span', '', ...marked(hit, 0, hit.line.length), '\n');
+    const found = make('span', '', ...marked(hit, LONGEST / 2, LONGEST), '\n');
     text.append(found, after.join('\n'));
     text.tabIndex = 0;
     text.ariaLabel = 'Output';
@@ -279,7 +278,11 @@ export class Search {
   }
 }
 
-/** A part of a hit's line, with a mark on what matches. */
-function marked({ line, from, to }: Hit, start: number, end: number): (Node | string)[] {
-  return [line.slice(start, from), make('mark', '', line.slice(from, to)), line.slice(to, Math.max(to, end))];
+/** A part of a hit's line, of so many characters and so many before the match at most, with a mark on what matches. */
+function marked({ line, from, to }: Hit, before: number, most: number): (Node | string)[] {
+  const start = Math.max(0, from - before);
+  const end = Math.min(line.length, start + most);
+  const until = Math.min(to, end);
+  const [earlier, later] = [start > 0 ? '…' : '', end < line.length ? '…' : ''];
+  return [earlier + line.slice(start, from), make('mark', '', line.slice(from, until)), line.slice(until, end) + later];
 }

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { faint, see, seeInTerminal } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
 
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 const bar = (page) => page.getByRole('search');
 const button = (page, name) => bar(page).getByRole('button', { name, exact: true });
@@ -161,6 +161,19 @@ for (const options of [DESKTOP, PHONE]) {
     await kept(page).waitFor({ state: 'hidden' });
   });
 }
+
+test('of a line of megabytes, the page shows what is around the match', async () => {
+  const { page } = await searched(['nothing'], 'needle');
+  const long = 'x'.repeat(1_000_000);
+  await keep(page, [long, `${long}needle${long}`, long]);
+  await button(page, 'All that is kept').click();
+  await see(kept(page).getByText('Found in 1 line'));
+  assert.ok((await hits(page).innerText()).length < 500);
+  await hits(page).click();
+  const text = await page.getByRole('dialog').getByLabel('Output').textContent();
+  assert.match(text, /…x{1000}needlex{994}…/);
+  assert.ok(text.length < 10_000, `${text.length} characters`);
+});
 
 test('of equal lines, each hit leads to its own', async () => {
   const { page } = await searched(['same error', 'between', 'same error', 'same error'], 'error');
