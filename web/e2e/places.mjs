@@ -54,6 +54,16 @@ test('the address of a console opens it for who is logged in, in every tab, and 
   await see(share.getByText('None.'));
   await share.getByRole('button', { name: 'Close' }).click();
 
+  // The session of this tab goes on in a tile.
+  await page.goto(address('consoles?at=switch/0'));
+  const tile = page.getByRole('region', { name: 'switch:0' });
+  await see(tile.getByText('connected · you are typing'));
+  await tile.locator('iframe').contentFrame().locator('#screen').click();
+  await page.keyboard.type('typed in a tile');
+  await guest.hears('typed in a tile');
+  await page.goBack();
+  await see(status(page, 'you are typing'));
+
   const tab = await page.context().newPage();
   await tab.goto(address(`console/${story.server}/0?mode=watch`));
   await see(tab.getByText('You have this console open in another window.'));
