@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { choose, faint, see, seeInTerminal } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
 
 const ALL = { can: ['write', 'force', 'power'], resume: 'k' };
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const status = (page, text) => page.getByRole('status').filter({ hasText: text });

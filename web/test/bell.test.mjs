@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { choose, faint, see } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
 
 const ESC = '\x1b';
-const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 const dialog = (page) => page.getByRole('dialog', { name: 'Notify me' });
 const toast = (page, text) => page.getByRole('status').filter({ hasText: text });

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { faint, see, seeInTerminal } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { CALLER, fleetServer } from './server.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
 
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 const status = (page, text) => page.getByRole('status').filter({ hasText: text });
 const alert = (page, text) => page.getByRole('alert').filter({ hasText: text });

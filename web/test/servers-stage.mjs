@@ -4,10 +4,12 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach } from 'node:test';
 
 import { launch, open, see } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { TOKEN, id, line, server, session, startApi } from './servers.mjs';
 
+export { PHONE };
+
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };
-export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
 export let browser;
 export let api;

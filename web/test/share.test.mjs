@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { choose, faint, see } from './browser.mjs';
+import { PHONE } from './phone.mjs';
 import { CALLER } from './server.mjs';
 import { stage } from './stage.mjs';
 
 const at = stage();
 
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
-const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 const CLIPBOARD = { permissions: ['clipboard-read', 'clipboard-write'] };
 
 const PATH = '/v1/lines/a3b7c1d2-0000-4000-8000-000000000003/0/links';
