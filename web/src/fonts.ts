@@ -1,7 +1,7 @@
 // The fonts of the terminal that this browser has.
 
 /** What the terminal is written in where nobody chose a font. */
-export const USUAL_FONT =
+const USUAL_FONT =
   'ui-monospace, "Cascadia Mono", "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
 
 /** Fonts for terminals that systems have, or that people install. */
