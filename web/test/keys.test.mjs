@@ -160,3 +160,44 @@ test('a line feed alone starts a new line where that is wanted, through boots to
   await seeInTerminal(page, 'five\nsix');
   assert.doesNotMatch(await terminalText(page), /\n +six/);
 });
+
+/** Composes a text in steps, as an input method does, and commits the last one. */
+async function compose(page, steps) {
+  const devtools = await page.context().newCDPSession(page);
+  for (const text of steps) {
+    await devtools.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length });
+  }
+  await devtools.send('Input.insertText', { text: steps.at(-1) });
+}
+
+for (const [language, steps] of [
+  ['Japanese', ['n', 'に', 'にh', 'にほ', 'にほん', '日本']],
+  ['Korean', ['ㅎ', '하', '한']],
+  ['Chinese', ['n', 'ni', "ni'h", "ni'hao", '你好']],
+]) {
+  test(`what an input method composes in ${language} is sent once, as it was committed`, async () => {
+    const { page, session } = await at.attach();
+    await compose(page, steps);
+    await session.typed(steps.at(-1));
+    await page.keyboard.type('!');
+    await session.typed('!');
+    assert.equal(session.input.toString(), `${steps.at(-1)}!`);
+    await compose(page, steps);
+    await session.until(() => session.input.toString() === `${steps.at(-1)}!${steps.at(-1)}`, 'second composition');
+  });
+}
+
+test('what an input method composes is shown where the cursor is, until it is committed', async () => {
+  const { page, session } = await at.attach();
+  session.print('name: ');
+  await seeInTerminal(page, 'name:');
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
+  await see(page.locator('.composition-view').getByText('にほ'));
+  assert.equal(session.input.length, 0);
+  const [composed, cursor] = await Promise.all([
+    page.locator('.composition-view').boundingBox(),
+    page.locator('.xterm-cursor').boundingBox(),
+  ]);
+  assert.ok(Math.abs(composed.x - cursor.x) < 2 && Math.abs(composed.y - cursor.y) < 4, JSON.stringify([composed, cursor]));
+});
