@@ -6,6 +6,7 @@ import { describeUrlCommand } from './commands';
 import type { Console } from './commands';
 import { Code } from './messages';
 import type { Action, Mode } from './messages';
+import { named } from './names';
 import { plain } from './plain';
 import { because, describeSince } from './words';
 
@@ -235,8 +236,8 @@ function busy(end: End): Ending {
   if (holder.freeAt !== undefined) return lost(holder);
   if (end.earlier) return EARLIER_SESSION;
   const since = describeSince(holder.since, end.now);
-  const text = `${holder.user} has been typing here${since}.`;
-  return stay(`${holder.user} is typing`, `${text} ${choices}`, offers);
+  const text = `${named(holder.user)} has been typing here${since}.`;
+  return stay(`${named(holder.user)} is typing`, `${text} ${choices}`, offers);
 }
 
 /** The user who types lost the connection. The page retries until the console is free. */
@@ -246,9 +247,9 @@ function lost({ user, own }: Holder): Ending {
     const short = 'your other session lost its connection';
     return { short, text, offers: ['back', 'watch'], retry: true };
   }
-  const text = `${user} was typing here and lost the connection. You can type when the console is free.`;
+  const text = `${named(user)} was typing here and lost the connection. You can type when the console is free.`;
   const offers: Offer[] = ['reconnect', 'watch', 'ask', 'force'];
-  return { short: `${user} lost the connection`, text, offers, retry: true };
+  return { short: `${named(user)} lost the connection`, text, offers, retry: true };
 }
 
 /** The proxy says who and why in a `pen` message, or in the reason of the close. */
@@ -256,7 +257,7 @@ function thrownOff({ attachment, reason }: End): Ending {
   const match = /^disconnected by ([^:]+)(?:: (.*))?$/.exec(reason);
   const by = attachment?.loss?.by ?? match?.[1];
   const why = attachment?.loss?.reason ?? (match ? match[2] : reason);
-  const text = `${by ?? 'An administrator'} disconnected you${because(why)} Reconnect, or watch.`;
+  const text = `${by === undefined ? 'An administrator' : named(by)} disconnected you${because(why)} Reconnect, or watch.`;
   return stay('disconnected', text, ['reconnect', 'watch']);
 }
 

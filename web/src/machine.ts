@@ -5,6 +5,7 @@ import { ask } from './ask';
 import type { Attachment } from './attachment';
 import { element } from './elements';
 import type { ClientMessage, PowerAction } from './messages';
+import { named } from './names';
 import type { View } from './view';
 
 /** The commands of Linux' magic SysRq that a console is likely to need. */
@@ -86,7 +87,7 @@ export class Machine {
     const question = QUESTIONS[action];
     if (question) {
       const [title, text, yes] = question;
-      const name = this.attachment?.hello.server.name ?? 'the guest';
+      const name = this.attachment ? named(this.attachment.hello.server.name) : 'the guest';
       if (!(await ask({ title: `${title} ${name}?`, text, yes, danger: true }))) return;
     }
     this.change(action);

@@ -29,6 +29,7 @@ import { Past } from './past';
 import { PasteBar } from './paste-bar';
 import { PasteQueue } from './paste-queue';
 import { Picked } from './picked';
+import { named } from './names';
 import { consolePlace } from './places';
 import { Presence } from './presence';
 import { Search } from './search';
@@ -348,7 +349,8 @@ function askToAsk(view: View): ReturnType<typeof ask> {
 }
 
 function writerOf(view: View): string {
-  return view.attachment?.writer ?? view.holder?.user ?? 'the user who types';
+  const writer = view.attachment?.writer ?? view.holder?.user;
+  return writer ? named(writer) : 'the user who types';
 }
 
 /** Shows a short message for a while. */

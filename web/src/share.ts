@@ -5,6 +5,7 @@ import { call } from './calls';
 import { buttons, openDialog } from './dialog';
 import { button, make } from './elements';
 import type { Hello } from './messages';
+import { named } from './names';
 import { count } from './times';
 import { describeTime } from './words';
 
@@ -49,7 +50,7 @@ export function share({ server, port, can }: Hello, copy: (text: string) => Prom
   list.ariaLabel = 'Live links';
   const end = button('Close', () => dialog.close());
   const text = 'Whoever has the link can open this console without a login, until the link ends or you revoke it.';
-  const content = [make('h2', '', `Share ${server.name}:${port}`), make('p', '', text), form, said];
+  const content = [make('h2', '', `Share ${named(server.name)}:${port}`), make('p', '', text), form, said];
   const dialog = openDialog('Share', [...content, make('h3', '', 'Live links'), list, buttons(end)], may.select);
 
   async function show(): Promise<void> {
@@ -111,8 +112,8 @@ function row({ id, mode, user, created, expires, sessions }: Link, onRevoke: () 
   const [made, ends] = [describeTime(created, now), describeTime(expires, now)];
   const revoke = button('Revoke', onRevoke);
   revoke.id = `revoke-${id}`;
-  revoke.ariaLabel = `Revoke the link for ${WORDS[mode].toLowerCase()} that ${user} made at ${made}`;
-  const words = make('span', '', make('b', '', WORDS[mode]), `, ${count(sessions, 'session')} open`, make('small', '', `by ${user}, ${made} to ${ends}`));
+  revoke.ariaLabel = `Revoke the link for ${WORDS[mode].toLowerCase()} that ${named(user)} made at ${made}`;
+  const words = make('span', '', make('b', '', WORDS[mode]), `, ${count(sessions, 'session')} open`, make('small', '', `by ${named(user)}, ${made} to ${ends}`));
   return make('li', '', words, revoke);
 }
 

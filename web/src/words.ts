@@ -2,6 +2,7 @@
 
 import type { Attachment } from './attachment';
 import type { GuestBoot, Viewer } from './messages';
+import { named } from './names';
 import { plain } from './plain';
 import { duration, format } from './times';
 import type { View } from './view';
@@ -29,7 +30,7 @@ export function describeClock({ attachment, progress, unansweredSince }: View, n
 /** Someone who is attached. */
 export function describePerson({ user, mode, detached }: Viewer, isMe: boolean): string {
   const does = mode === 'write' ? 'typing' : 'watching';
-  return `${user}${isMe ? ' (you)' : ''} is ${does}${detached ? ', connection lost' : ''}`;
+  return `${named(user)}${isMe ? ' (you)' : ''} is ${does}${detached ? ', connection lost' : ''}`;
 }
 
 /** Up to two letters that stand for a name: those of its first two words. */
@@ -57,12 +58,12 @@ export function describeStrip(attachment: Attachment, now: Date): StripWords | u
   const answer = request && describeAnswer(request.until, now.getTime());
   if (writes) {
     return request && {
-      alarm: `${request.by} asks to type${because(request.reason)}`,
-      clock: `Without your answer, ${request.by} can type ${answer}.`,
+      alarm: `${named(request.by)} asks to type${because(request.reason)}`,
+      clock: `Without your answer, ${named(request.by)} can type ${answer}.`,
     };
   }
   if (asks) {
-    const told = `You asked ${writer ?? 'the user who types'} to let you type.`;
+    const told = `You asked ${writer ? named(writer) : 'the user who types'} to let you type.`;
     return { told, clock: `Without an answer, you can type ${answer}.` };
   }
   if (writer === undefined) return { told: 'You are watching.' };
@@ -116,17 +117,17 @@ export function describeFree(freeAt: number | undefined, now: number): string {
 function describeLoss({ loss, writer, hello }: Attachment): string | undefined {
   if (!loss) return undefined;
   if (loss.by === hello.user && writer && writer !== hello.user) {
-    return `You let ${writer} type${because(loss.reason)} You are watching now.`;
+    return `You let ${named(writer)} type${because(loss.reason)} You are watching now.`;
   }
-  return `${loss.by ?? 'Someone else'} took over typing${because(loss.reason)} You are watching now.`;
+  return `${loss.by ? named(loss.by) : 'Someone else'} took over typing${because(loss.reason)} You are watching now.`;
 }
 
 /** What a session that goes on has to be told: that it may type no more, or may not take over. */
 export function describeNotice(attachment: Attachment): string | undefined {
   const { writer, refusal } = attachment;
-  if (refusal) return `${refusal.by} keeps typing${because(refusal.reason)} You are still watching.`;
+  if (refusal) return `${named(refusal.by)} keeps typing${because(refusal.reason)} You are still watching.`;
   if (!attachment.mayNotForce) return describeLoss(attachment);
-  const from = writer ? ` from ${writer}` : '';
+  const from = writer ? ` from ${named(writer)}` : '';
   const needed = "of an administrator, or of a member of the server's project";
   return `You may not take over${from}: that needs a console URL ${needed}. You are watching now.`;
 }

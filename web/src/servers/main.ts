@@ -5,6 +5,7 @@ import './style.css';
 
 import { ask } from '../ask';
 import { element } from '../elements';
+import { named } from '../names';
 import { wayBack } from '../places';
 import { Theme } from '../theme';
 import { Api, Fault } from './api';
@@ -269,7 +270,7 @@ async function disconnect(session: Session): Promise<boolean> {
   if (!answer) return false;
   await attempt(async () => {
     await api.disconnect(session, answer.reason);
-    mention(`${session.user} was disconnected from port ${session.port} of ${session.server.name}.`);
+    mention(`${named(session.user)} was disconnected from port ${session.port} of ${named(session.server.name)}.`);
   });
   return true;
 }

@@ -2,6 +2,7 @@
 
 import { showDialog } from '../dialog';
 import { button, make } from '../elements';
+import { named } from '../names';
 import type { Line, Session } from './api';
 import * as words from './words';
 
@@ -30,7 +31,7 @@ async function show(line: Line, doors: Doors): Promise<void> {
   const nobody = make('p', '', 'Nobody is there now.');
   list.role = 'list';
   await fill(list, nobody, line, doors);
-  const { element, closed } = showDialog(`Port ${line.port} of ${line.server.name}`, list, nobody);
+  const { element, closed } = showDialog(`Port ${line.port} of ${named(line.server.name)}`, list, nobody);
   element.classList.add('people');
   await closed;
 }
@@ -55,7 +56,7 @@ function itemOf(
   if (!end) return item;
   const does = session.mode === 'write' ? 'typing' : 'watching';
   const made = button('Disconnect…', () => void end(session));
-  made.ariaLabel = `Disconnect… ${session.user}, who is ${does}`;
+  made.ariaLabel = `Disconnect… ${named(session.user)}, who is ${does}`;
   item.append(made);
   return item;
 }

@@ -1,6 +1,7 @@
 // The ports that the user chose in the table, to see them side by side.
 
 import { element } from '../elements';
+import { named } from '../names';
 import { MOST_TILES, tilesPath } from '../places';
 import type { Row } from './rows';
 
@@ -37,7 +38,7 @@ export class Picks {
   private show(): void {
     const rows = [...this.rows.values()];
     this.bar.hidden = rows.length === 0;
-    const names = rows.map(({ server, port }) => `${server.name}:${port}`).join(', ');
+    const names = rows.map(({ server, port }) => `${named(server.name)}:${port}`).join(', ');
     this.told.textContent = rows.length === 0 ? '' : `${rows.length} chosen${this.isFull ? ', the most' : ''}: ${names}`;
     this.link.href = tilesPath(rows.map(({ server, port = 0 }) => ({ server: server.id, port })));
     this.onChange();

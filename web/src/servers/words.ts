@@ -1,6 +1,7 @@
 // The sentences about servers, ports and sessions. Pure functions of what the API said.
 
 import type { Question } from '../ask';
+import { named } from '../names';
 import type { Line, Power, Server, Session } from './api';
 import { count, duration, format } from '../times';
 
@@ -58,10 +59,10 @@ export function describePortless({ host }: Server, silent: boolean): string {
 /** Which hosts did not respond; nothing where all did. */
 export function describeSilent(hosts: readonly string[]): string {
   if (hosts.length === 0) return '';
-  const named = hosts.slice(0, HOSTS).join(', ');
+  const first = hosts.slice(0, HOSTS).join(', ');
   const more = hosts.length > HOSTS ? ` and ${hosts.length - HOSTS} more` : '';
-  const does = hosts.length === 1 ? `The host ${named} does` : `These hosts do`;
-  const names = hosts.length === 1 ? '' : `: ${named}${more}`;
+  const does = hosts.length === 1 ? `The host ${first} does` : `These hosts do`;
+  const names = hosts.length === 1 ? '' : `: ${first}${more}`;
   return `${does} not respond${names}. Consoles and sessions there are missing in this list.`;
 }
 
@@ -88,7 +89,7 @@ export function describeOthers({ writer, watchers }: Line): string {
 export function describeTypist({ writer }: Line, now: Date): string {
   if (!writer) return '';
   const lost = writer.free_in === undefined ? '' : `, lost the connection, free in ${writer.free_in} s`;
-  return `${writer.user} has been typing ${since(writer.since, now)}${lost}`;
+  return `${named(writer.user)} has been typing ${since(writer.since, now)}${lost}`;
 }
 
 /** Time since the last output, short enough for a column. */
@@ -153,7 +154,8 @@ export function whyNot(power: Power, { status }: Server, causes: readonly (strin
   return status === 'HOST_LOST' ? 'its host does not respond' : `it is ${STATUS[status] ?? status}`;
 }
 
-export function describeDone({ name }: Server, power: Power): string {
+export function describeDone(server: Server, power: Power): string {
+  const name = named(server.name);
   if (power === 'start') return `${name} was started.`;
   if (power === 'stop') return `${name} is off.`;
   if (power === 'pause') return `${name} is paused.`;
@@ -162,10 +164,11 @@ export function describeDone({ name }: Server, power: Power): string {
 }
 
 /** The question before a server stops, which names everybody who types there. */
-export function askPower({ name }: Server, power: Power, lines: Line[]): Question | undefined {
+export function askPower(server: Server, power: Power, lines: Line[]): Question | undefined {
   if (power === 'start' || power === 'resume') return undefined;
+  const name = named(server.name);
   const busy = lines.flatMap(({ writer, port }) =>
-    writer ? [`${writer.user} is typing on port ${port}.`] : [],
+    writer ? [`${named(writer.user)} is typing on port ${port}.`] : [],
   );
   if (power === 'reboot') {
     const text = 'The guest is asked to reboot. If it has not after a minute, it is reset. Consoles stay open.';
@@ -185,9 +188,9 @@ export function askDisconnect(session: Session, now: Date): Question {
   const { user, server, port, mode } = session;
   const does = mode === 'write' ? 'typing' : 'watching';
   return {
-    title: `Disconnect ${user}?`,
+    title: `Disconnect ${named(user)}?`,
     text:
-      `${user} has been ${does} on port ${port} of ${server.name} ${since(session.since, now)}. ` +
+      `${named(user)} has been ${does} on port ${port} of ${named(server.name)} ${since(session.since, now)}. ` +
       'The session ends at once, and they see who ended it.',
     yes: 'Disconnect',
   };

@@ -3,6 +3,7 @@
 
 import { buttons, openDialog } from '../dialog';
 import { button, element, make } from '../elements';
+import { named } from '../names';
 import type { Tile } from './tile';
 
 export class Broadcast {
@@ -53,7 +54,7 @@ export class Broadcast {
   /** Says which consoles get what is typed, and which do not. */
   show(): void {
     const [reached, missed] = [true, false].map((takes) =>
-      [...this.chosen].filter(({ takesInput }) => takesInput === takes).map(({ title }) => title),
+      [...this.chosen].filter(({ takesInput }) => takesInput === takes).map(({ title }) => named(title)),
     );
     this.bar.hidden = this.chosen.size === 0;
     const to = `What you type goes to ${reached?.join(', ') || 'no console'}.`;

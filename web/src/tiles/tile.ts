@@ -31,7 +31,6 @@ export class Tile {
     end.title = 'Close this tile';
     const heading = make('h2', '', this.name);
     this.frame.src = `${path}?tile`;
-    this.frame.allow = 'clipboard-read; clipboard-write';
     this.element = make('section', 'tile', make('div', 'bar', heading, this.words, this.first, end), this.frame);
     this.describe(this.title);
     this.words.dataset['tone'] = this.tone;

@@ -1,0 +1,16 @@
+// Names that others chose, in the middle of our sentences.
+
+/** Letters that are written from right to left. */
+const FROM_RIGHT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+
+/** Characters that change the direction of what follows. */
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/**
+ * A name for a sentence. Where it is written from right to left, it is isolated from the signs around it (UAX #9), which
+ * would else move to its other side.
+ */
+export function named(name: string): string {
+  const plain = name.replace(TURNS, '');
+  return FROM_RIGHT.test(plain) ? `\u2068${plain}\u2069` : plain;
+}
