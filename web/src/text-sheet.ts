@@ -16,10 +16,13 @@ export function openTextSheet(screen: Screen, copy: (text: string) => void): voi
   const here = make('span', '', screen.text(from));
   const text = make('pre', '', above ? `${above}\n` : '', here);
   text.tabIndex = 0;
+  const said = make('p', 'said');
+  said.role = 'status';
   const take = (label: string, chosen: () => string): HTMLButtonElement =>
     button(label, () => {
       const wanted = chosen();
-      if (wanted) dialog.close();
+      if (!wanted) return void (said.textContent = 'Nothing is selected. Select some text, then copy.');
+      dialog.close();
       copy(wanted);
     });
   const row = buttons(
@@ -30,7 +33,7 @@ export function openTextSheet(screen: Screen, copy: (text: string) => void): voi
   // A press would take the selection away.
   row.addEventListener('mousedown', (event) => event.preventDefault());
   const name = 'Text of the terminal';
-  const dialog = openDialog(name, [make('h2', '', name), text, row], text);
+  const dialog = openDialog(name, [make('h2', '', name), text, said, row], text);
   dialog.element.classList.add('text-sheet');
   here.scrollIntoView();
   const [node, at] = [here.firstChild, here.textContent?.indexOf(selected) ?? -1];
