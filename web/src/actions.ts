@@ -199,7 +199,7 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       place: 'view',
       section: 'read',
       stays: true,
-      state: () => ({ checked: settings.sizes.value === 'shown' }),
+      state: () => (page.guestSize.hasRoom ? { checked: settings.sizes.value === 'shown' } : 'absent'),
       run: () => page.guestSize.toggle(),
     },
 

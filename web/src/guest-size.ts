@@ -8,6 +8,9 @@ import { describeNoPaste } from './words';
 /** What a guest takes for granted. */
 const USUAL = { rows: 24, cols: 80 };
 
+/** There the footer has no room for it. */
+const PHONE = matchMedia('(max-width: 480px)');
+
 interface Grid {
   rows: number;
   cols: number;
@@ -29,6 +32,11 @@ export class GuestSize {
   ) {
     element('fit-guest', HTMLElement).addEventListener('click', fit);
     element('hide-sizes', HTMLElement).addEventListener('click', () => this.toggle());
+  }
+
+  /** Whether the footer can show it. */
+  get hasRoom(): boolean {
+    return !PHONE.matches;
   }
 
   /** Shows the sizes or not, from now on. */
