@@ -39,6 +39,14 @@ test('a long text is shown in part', async () => {
   await see(dialog(page, 'Paste 200 lines?').getByText(/line 5\n… and 194 more$/));
 });
 
+test('a text of very many lines is asked about as well', async () => {
+  const { page, session } = await at.attach();
+  await paste(page, 'x\n'.repeat(500_000));
+  await see(dialog(page, 'Paste 500000 lines?'));
+  await dialog(page).getByRole('button', { name: 'Paste' }).click();
+  await session.typed('x\rx\r');
+});
+
 test('control characters are named, and shown as what they are', async () => {
   const { page } = await at.attach();
   await paste(page, 'echo\x1b[A\x03');
