@@ -189,6 +189,43 @@ async fn an_api_role_makes_the_watch_links_of_a_session_and_writes_its_own_addre
 }
 
 #[tokio::test]
+async fn a_shared_link_opens_a_console_of_another_host_until_it_is_revoked() {
+    let two = Two::start().await;
+    let proxy = two.proxy().await;
+    let links = format!("/v1/lines/{}/0/links", two.port.server());
+    let body = r#"{"mode": "watch", "seconds": 600}"#;
+    let made = two.api.call(Method::POST, &links, body).await.json;
+    let (_, token) = made["url"].as_str().unwrap().split_once("token=").unwrap();
+    let token = token.split('&').next().unwrap();
+    let mut watcher = Socket::v1(&proxy.proxy(), token, "&mode=watch").await;
+    assert_eq!(watcher.message("hello").await["shared"], true);
+    eventually(async || {
+        let listed = two.api.call(Method::GET, &links, "").await.json;
+        (listed["links"][0]["sessions"] == 1).then_some(())
+    })
+    .await;
+    let link = format!("{links}/{}", made["link"]["id"].as_str().unwrap());
+    assert_eq!(two.api.call(Method::DELETE, &link, "").await.status, 204);
+    assert_eq!(within(watcher.closed()).await.0, 4006);
+    let path = format!("/?token={token}&mode=watch");
+    assert_eq!(Socket::refused(&proxy.proxy(), &path, &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_boots_of_a_line_are_asked_of_its_host() {
+    let two = Two::start().await;
+    let path = format!("/v1/lines/{}/0/boots", two.port.server());
+    let boots = two.api.call(Method::GET, &path, "").await;
+    assert_eq!((boots.status, &boots.json["boots"]), (200, &serde_json::json!([])));
+    two.compute.kill().await;
+    eventually(async || {
+        let boots = two.api.call(Method::GET, &path, "").await;
+        (boots.status == 503).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_token_is_checked_by_the_host_that_has_the_line() {
     let two = Two::start().await;
     let proxy = two.proxy().await;
