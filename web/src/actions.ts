@@ -32,7 +32,7 @@ import type { Screen } from './terminal';
 import { openTextSheet } from './text-sheet';
 import { COLORS, LIGHTS } from './theme';
 import type { Theme } from './theme';
-import { isTile, tellAround } from './tile';
+import { STEPS, isTile, tellAround } from './tile';
 import type { Tools } from './tools';
 import type { View } from './view';
 
@@ -339,10 +339,8 @@ function present(isThere: boolean): State {
   return isThere ? 'available' : 'absent';
 }
 
-const TILES: Action[] = [
-  { id: 'next-tile', name: 'Next tile', shortcut: 'Ctrl+Shift+ArrowRight', run: () => tellAround({ tile: 'step', by: 1 }) },
-  { id: 'last-tile', name: 'Previous tile', shortcut: 'Ctrl+Shift+ArrowLeft', run: () => tellAround({ tile: 'step', by: -1 }) },
-];
+/** The page in a tile hears these keys itself, also where there is no console. */
+const TILES: Action[] = STEPS.map(({ by, ...step }) => ({ ...step, native: true, run: () => tellAround({ tile: 'step', by }) }));
 
 /** Static lines and Nova's servers have no power action, and no break either. */
 function command(id: Command, name: string, section: string, run: () => unknown): Action {

@@ -6,9 +6,10 @@ import type { Access } from './address';
 import { Fault, call } from './calls';
 import { element } from './elements';
 import type { Action } from './messages';
+import { named } from './names';
 import { consolePath, root, serversPage } from './places';
 import type { Place } from './places';
-import { goToLogin } from './tile';
+import { goToLogin, isTile, loginAround, tellAround } from './tile';
 
 /** Servers of one name that are offered at most. */
 const MOST = 20;
@@ -31,6 +32,7 @@ export async function enter(place: Place): Promise<Access | undefined> {
     element('server', HTMLElement).textContent = server.name;
     element('port', HTMLElement).textContent = `port ${place.port}`;
     document.title = `${server.name}:${place.port} – console`;
+    tellAround({ tile: 'title', title: document.title });
     const watches = new URLSearchParams(location.search).get('mode') === 'watch' || !server.can.includes('write');
     const token = await freshToken(server.id, place.port, watches);
     const access: Access = { path: location.pathname, token, ...(watches && { mode: 'watch' }) };
@@ -51,6 +53,11 @@ export async function freshToken(server: string, port: number, watches: boolean)
   return token;
 }
 
+/** Whether this user may type at a server, as far as the API says. */
+export async function mayType(server: string): Promise<boolean> {
+  return (await find(server))[0]?.can.includes('write') ?? false;
+}
+
 /** The servers that a name or an id means. */
 async function find(server: string): Promise<Server[]> {
   if (UUID.test(server)) {
@@ -67,19 +74,27 @@ function missing(error: unknown): undefined {
 
 function refuse(place: Place, error: unknown): undefined {
   const fault = error instanceof Fault ? error : new Fault(0, String(error));
-  if (fault.status === 401) return goToLogin() as undefined;
+  if (fault.status === 401 && !isTile) return goToLogin() as undefined;
   explain(place, fault.message);
+  if (fault.status === 401) {
+    const link = element('unopened-servers', HTMLAnchorElement);
+    link.href = loginAround();
+    link.textContent = 'Log in';
+    tellAround({ tile: 'login' });
+  }
   // What was decided stays so; what failed may work now.
   element('try-again', HTMLElement).hidden = fault.status >= 400 && fault.status < 429;
 }
 
 function explain(place: Place, text: string): undefined {
-  element('unopened-title', HTMLElement).textContent = `Port ${place.port} of ${place.server} cannot be opened`;
+  const title = `Port ${place.port} of ${named(place.server)} cannot be opened`;
+  element('unopened-title', HTMLElement).textContent = title;
+  tellAround({ tile: 'state', tone: 'failed', words: 'cannot be opened', attached: false, types: false });
   element('unopened-text', HTMLElement).textContent = text;
   element('unopened-servers', HTMLAnchorElement).href = serversPage(undefined);
   element('try-again', HTMLElement).onclick = () => location.reload();
   for (const id of ['unopened', 'hint']) element(id, HTMLElement).hidden = id === 'hint';
-  element('unopened', HTMLElement).focus();
+  if (!isTile) element('unopened', HTMLElement).focus();
 }
 
 /** Offers the servers that have one name, by their ids. */
@@ -87,7 +102,8 @@ function offer(place: Place, servers: Server[]): undefined {
   explain(place, `You see ${servers.length} servers of this name. Choose one:`);
   const links = servers.map(({ id }) => {
     const [item, link] = [document.createElement('li'), document.createElement('a')];
-    link.href = root() + consolePath(id, place.port);
+    link.href = root() + consolePath(id, place.port) + (isTile ? '?tile' : '');
+    link.target = '_self';
     link.textContent = id;
     item.append(link);
     return item;

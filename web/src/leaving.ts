@@ -1,6 +1,8 @@
 // Asks before a tab is closed in which somebody types: Ctrl+W is a key of shells and editors, and of browsers.
 // Within this site, the session waits until one is back, so nothing is asked.
 
+import { around } from './tile';
+
 /** What this page uses of the Navigation API, which TypeScript does not know yet. */
 interface Navigating extends Event {
   navigationType: 'push' | 'reload' | 'replace' | 'traverse';
@@ -13,7 +15,7 @@ const SOON = 1000;
 /** `inUse` says whether a shell may be left. */
 export function askBeforeLeaving(inUse: () => boolean): void {
   let goesOn = -Infinity;
-  const { navigation } = window as { navigation?: EventTarget };
+  const { navigation } = around as { navigation?: EventTarget };
   navigation?.addEventListener('navigate', (event) => {
     const { navigationType, destination } = event as Navigating;
     const isHere = new URL(destination.url).origin === location.origin;

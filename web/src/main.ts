@@ -17,7 +17,7 @@ import { Clipboard } from './clipboard';
 import { urlCommand } from './commands';
 import { element } from './elements';
 import type { Offer } from './endings';
-import { enter, freshToken } from './entry';
+import { enter, freshToken, mayType } from './entry';
 import { GuestSize } from './guest-size';
 import { KeyBar } from './key-bar';
 import { askBeforeLeaving } from './leaving';
@@ -96,6 +96,7 @@ function openConsole(access: Access): void {
     onBinary: (text) => typing.binary(text),
     isShortcut: (event) => actions.pressed(event) !== undefined,
     onUnsent: () => {
+      if (isTile) takeTyping();
       unsent.typed(session.view);
       strip.shake();
     },
@@ -139,7 +140,7 @@ function openConsole(access: Access): void {
     },
     press,
   });
-  const typing: Typing = new Typing(session, queue, keyBar, settings, say, (tile, text) => tellAround({ tile, text }));
+  const typing: Typing = new Typing(session, queue, keyBar, settings, say, tellAround);
   askBeforeLeaving(() => session.view.takesInput && typing.used);
   const clipboard = new Clipboard(screen, say, (text) =>
     typing.paste(text, () => screen.bracketedPaste),
@@ -218,8 +219,10 @@ function openConsole(access: Access): void {
     element('terminal', HTMLElement).toggleAttribute('data-over', over);
     theme.dim(over);
     status.show(now);
-    const watches = attachment && !attachment.writes ? ' · watching' : '';
-    tellAround({ tile: 'state', tone: status.summary.tone, words: status.summary.words + watches, takesInput });
+    const types = attachment?.writes === true;
+    const watches = attachment && !types ? ' · watching' : '';
+    const { tone, words } = status.summary;
+    tellAround({ tile: 'state', tone, words: words + watches, attached: attachment !== undefined, types });
     machine.show(now);
     presence.show(attachment);
     bell.hear(attachment !== undefined);
@@ -235,12 +238,18 @@ function openConsole(access: Access): void {
     comeToType();
   }
 
-  /** Types as soon as possible where somebody clicked into a tile, unless another user does. */
+  /** Somebody wants to type in this tile. */
+  function takeTyping(): void {
+    wantsToType = true;
+    comeToType();
+  }
+
+  /** Types as soon as it is known that nobody else does. */
   function comeToType(): void {
     const { attachment } = session.view;
-    if (!wantsToType || !attachment) return;
+    if (!wantsToType || attachment?.writer === undefined) return;
     wantsToType = false;
-    if (attachment.mayType && !attachment.writer) session.request(penMessage('request'));
+    if (attachment.mayType && attachment.writer === null) session.request(penMessage('request'));
   }
 
   async function accept(offer: Offer): Promise<void> {
@@ -266,13 +275,14 @@ function openConsole(access: Access): void {
     if (!console || !site.mayReopen || (!asked && Date.now() - reopenedAt < AGAIN)) return;
     reopenedAt = Date.now();
     try {
-      const mayType = hello?.can.includes('write') ?? access.mode !== 'watch';
-      access.token = await freshToken(console.server, console.port, !mayType);
+      const types = hello?.can.includes('write') ?? (await mayType(console.server));
+      access.token = await freshToken(console.server, console.port, !types);
       keepAccess(access);
       screen.focus();
       session.reconnect();
     } catch (error) {
-      if (error instanceof Fault && error.status === 401) return goToLogin();
+      // A tile asks before it takes the others along.
+      if (error instanceof Fault && error.status === 401 && (asked || !isTile)) return goToLogin();
       say(error instanceof Error ? error.message : String(error));
     }
   }
@@ -305,15 +315,19 @@ function openConsole(access: Access): void {
   });
 
   window.serialproxy = { text: () => screen.text(), output: session.output.count };
-  obeyAround({
-    type: (text) => typing.again(text),
-    paste: (text) => typing.pasteAgain(text, screen.bracketedPaste),
-    take: () => {
-      wantsToType = true;
-      comeToType();
-    },
-    focus: () => screen.term.focus(),
+  obeyAround((message) => {
+    if (message.tile === 'type') typing.again(message.text);
+    else if (message.tile === 'paste') typing.pasteAgain(message.text, screen.bracketedPaste);
+    else if (message.tile === 'stop') typing.cancelPaste('Paste stopped');
+    else if (message.tile === 'leave') void session.leave();
+    else if (message.tile === 'broadcast') typing.isBroadcast = message.on;
+    else takeTyping();
+    if (message.tile === 'focus') screen.term.focus();
   });
+  if (isTile) {
+    element('screen', HTMLElement).addEventListener('pointerdown', takeTyping);
+    addEventListener('blur', () => (wantsToType = false));
+  }
   // No keyboard comes by itself, where nobody pressed anything.
   if (!isTile) screen.term.focus();
   session.reconnect();

@@ -2,37 +2,49 @@
 // around it how things are, and hears from it. It watches until one clicks into it.
 
 import type { Access } from './address';
-import { keptSession } from './address';
 import { loginPage, serversPage } from './places';
+import { isPressed } from './shortcuts';
 
 /** What the page in a tile says. */
 export type FromTile =
   /** The title of its window, which names the console and carries the marks of a tab. */
   | { tile: 'title'; title: string }
-  /** Its status line, and whether what is typed reaches the guest. */
-  | { tile: 'state'; tone: string; words: string; takesInput: boolean }
+  /** Its status line, whether it is attached, and whether what is typed reaches the guest. */
+  | { tile: 'state'; tone: string; words: string; attached: boolean; types: boolean }
   /** What was typed or pasted, for the tiles that get the same. */
   | { tile: 'typed' | 'pasted'; text: string }
+  /** A paste was stopped. */
+  | { tile: 'stopped' }
+  /** Nobody is logged in. */
+  | { tile: 'login' }
   /** The focus goes to the tile that is so many further; 0 means to the buttons of this one. */
   | { tile: 'step'; by: -1 | 0 | 1 };
 
 /** What the page around the tiles says. */
-export type ToTile = { tile: 'type' | 'paste'; text: string } | { tile: 'take' | 'focus' };
+export type ToTile =
+  | { tile: 'type' | 'paste'; text: string }
+  /** Whether what is typed here goes to other tiles as well. */
+  | { tile: 'broadcast'; on: boolean }
+  /** Takes the focus, and comes to type. */
+  | { tile: 'focus' }
+  /** Comes to type. */
+  | { tile: 'take' }
+  /** Stops a paste. */
+  | { tile: 'stop' }
+  /** Ends the session. */
+  | { tile: 'leave' };
 
-/** What the page in a tile does for the one around it. */
-export interface Tiled {
-  type(text: string): void;
-  paste(text: string): void;
-  /** Comes to type, where nobody does. */
-  take(): void;
-  focus(): void;
-}
+/** Moves from one tile to another. */
+export const STEPS = [
+  { id: 'next-tile', name: 'Next tile', shortcut: 'Ctrl+Shift+ArrowRight', by: 1 },
+  { id: 'last-tile', name: 'Previous tile', shortcut: 'Ctrl+Shift+ArrowLeft', by: -1 },
+] as const;
 
 /** Whether this page is in a tile. A page of another site that frames this one is not around a tile. */
 export const isTile = parent !== window && isOurs(parent) && new URLSearchParams(location.search).has('tile');
 
 /** The window that the user sees as the page. */
-const around = isTile ? parent : window;
+export const around = isTile ? parent : window;
 
 if (isTile) {
   document.documentElement.dataset['tile'] = '';
@@ -40,6 +52,17 @@ if (isTile) {
   const base = document.createElement('base');
   base.target = '_top';
   document.head.append(base);
+  document.addEventListener('keydown', (event) => {
+    const by = stepOf(event);
+    if (by === undefined) return;
+    event.preventDefault();
+    tellAround({ tile: 'step', by });
+  });
+}
+
+/** The tile that a key means. */
+export function stepOf(event: KeyboardEvent): -1 | 1 | undefined {
+  return STEPS.find(({ shortcut }) => isPressed(event, shortcut))?.by;
 }
 
 /** Tells the page around the tiles; nobody else hears it. */
@@ -47,26 +70,27 @@ export function tellAround(message: FromTile): void {
   if (isTile) parent.postMessage(message, location.origin);
 }
 
-/** Does what the page around the tiles says, and comes to type when the focus comes. */
-export function obeyAround(tiled: Tiled): void {
+/** Does what the page around the tiles says. */
+export function obeyAround(obey: (message: ToTile) => void): void {
   if (!isTile) return;
-  addEventListener('focus', () => tiled.take());
   addEventListener('message', ({ source, origin, data }) => {
-    if (source !== parent || origin !== location.origin) return;
-    const message = data as ToTile;
-    if (message.tile === 'type' || message.tile === 'paste') tiled[message.tile](message.text);
-    else tiled[message.tile]();
+    if (source === parent && origin === location.origin) obey(data as ToTile);
   });
 }
 
-/** A tile watches at first, unless a session that typed is still there. */
+/** A tile watches at first. A session that typed here and is still there goes on by its key. */
 export function watchAtFirst(access: Access): void {
-  if (isTile && !keptSession(access)) access.mode = 'watch';
+  if (isTile) access.mode = 'watch';
 }
 
 /** Goes to the login and back. */
 export function goToLogin(): void {
-  around.location.replace(absolute(loginPage(around.location)));
+  around.location.replace(loginAround());
+}
+
+/** The login that leads back here. */
+export function loginAround(): string {
+  return absolute(loginPage(around.location));
 }
 
 /** Goes to the page with all servers, where the server of this name is in view. */

@@ -6,6 +6,7 @@ import { concernsOf } from './paste-concerns';
 import type { PasteQueue } from './paste-queue';
 import type { Session } from './session';
 import type { Settings } from './settings';
+import type { FromTile } from './tile';
 
 /** Bytes that are pasted at once at most: a minute and a half of a serial port. */
 const PASTE_BYTES = 1024 * 1024;
@@ -16,6 +17,8 @@ export class Typing {
   private readonly encoder = new TextEncoder();
   /** Whether anything was typed since the page was loaded. */
   used = false;
+  /** Whether what is typed here goes to other consoles as well. */
+  isBroadcast = false;
 
   constructor(
     private readonly session: Session,
@@ -23,20 +26,21 @@ export class Typing {
     private readonly keys: KeyBar,
     private readonly settings: Settings,
     private readonly say: (words: string) => void,
-    private readonly onInput: (tile: 'typed' | 'pasted', text: string) => void,
+    private readonly tell: (message: FromTile) => void,
   ) {}
 
   /** What was typed here, as UTF-8. */
   text(text: string): void {
     const modified = this.keys.modify(text);
-    this.onInput('typed', modified);
+    // What the mouse means depends on what is shown.
+    if (!modified.startsWith('\x1b[<')) this.tell({ tile: 'typed', text: modified });
     const sent = modified === text ? this.settings.key(text) : modified;
     this.send(this.encoder.encode(sent));
   }
 
   /** What was typed in another tile. */
   again(text: string): void {
-    if (this.session.view.takesInput) this.send(this.encoder.encode(this.settings.key(text)));
+    if (this.session.view.attachment?.writes) this.send(this.encoder.encode(this.settings.key(text)));
   }
 
   /** What is bytes already: each character stands for one. */
@@ -47,12 +51,14 @@ export class Typing {
   /** Pastes, after a question where it may do harm. */
   async paste(text: string, isBracketed: () => boolean): Promise<void> {
     if (this.refuses()) return;
-    const concerns = concernsOf(text, isBracketed());
+    // Not every other console may take it in one piece.
+    const concerns = concernsOf(text, isBracketed() && !this.isBroadcast);
     if (this.bytesOf(text).length > PASTE_BYTES) {
       return this.say('Not pasted: the text is larger than 1 MiB. Transfer it as a file.');
     }
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
-    this.onInput('pasted', text);
+    if (this.refuses()) return;
+    this.tell({ tile: 'pasted', text });
     // The guest may have booted meanwhile.
     this.pasteAgain(text, isBracketed());
   }
@@ -78,6 +84,7 @@ export class Typing {
   /** Drops what is left of a paste, and says how much was sent. */
   cancelPaste(why: string): void {
     if (!this.queue.busy) return;
+    this.tell({ tile: 'stopped' });
     const { sent, total } = this.queue.cancel();
     this.say(`${why}: ${sent} of ${total} bytes were sent.`);
   }

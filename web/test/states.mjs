@@ -78,6 +78,7 @@ async function sideBySide(at) {
     const its = await at.proxy.attempt();
     const [, , name, port] = its.path.split('/');
     its.hello({ ...ALL, mode: 'watch', server: at.proxy.fleet.find((one) => one.name === name), port: Number(port) });
+    its.pen('free');
     its.print(BOOT);
     sessions.push(its);
   }
@@ -102,7 +103,7 @@ export const CONSOLE = {
       await its.hears('pen');
       its.pen('held', { holder: 'carol', session: SESSION, by: 'carol' });
     }
-    await see(says(page, 'Not to web-1:1'));
+    await see(says(page, 'Not to web-1:1 (watching)'));
   },
   'no token': async ({ proxy, open }) => {
     await see((await open(proxy.url(''))).getByText('This page needs a console URL'));

@@ -201,6 +201,7 @@ function showWho(): void {
 
 function render(): void {
   rows = fleet ? rowsOf(fleet, seen, underWay) : [];
+  picks.keep(rows);
   const shown = select(rows, choice.view);
   const isOld = !current || fleet?.serversAt !== undefined;
   table.update(shown, choice.view, isOld);

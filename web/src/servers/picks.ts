@@ -30,17 +30,32 @@ export class Picks {
     this.show();
   }
 
+  /** Forgets ports that there are no more. */
+  keep(rows: readonly Row[]): void {
+    if (this.rows.size === 0) return;
+    const there = new Map(rows.map((row) => [row.key, row]));
+    for (const key of this.rows.keys()) {
+      if (!there.get(key)?.line) this.rows.delete(key);
+    }
+    this.fill();
+  }
+
   clear(): void {
     this.rows.clear();
     this.show();
   }
 
   private show(): void {
+    this.fill();
+    this.onChange();
+  }
+
+  private fill(): void {
     const rows = [...this.rows.values()];
     this.bar.hidden = rows.length === 0;
     const names = rows.map(({ server, port }) => `${named(server.name)}:${port}`).join(', ');
-    this.told.textContent = rows.length === 0 ? '' : `${rows.length} chosen${this.isFull ? ', the most' : ''}: ${names}`;
+    const told = rows.length === 0 ? '' : `${rows.length} chosen${this.isFull ? ', the most' : ''}: ${names}`;
+    if (this.told.textContent !== told) this.told.textContent = told;
     this.link.href = tilesPath(rows.map(({ server, port = 0 }) => ({ server: server.id, port })));
-    this.onChange();
   }
 }

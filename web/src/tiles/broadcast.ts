@@ -4,6 +4,7 @@
 import { buttons, openDialog } from '../dialog';
 import { button, element, make } from '../elements';
 import { named } from '../names';
+import type { ToTile } from '../tile';
 import type { Tile } from './tile';
 
 export class Broadcast {
@@ -38,27 +39,29 @@ export class Broadcast {
     this.begin(boxes.flatMap(({ tile, box }) => (box.checked ? tile : [])));
   }
 
-  /** Something was typed or pasted into a tile. */
-  hear(from: Tile, tile: 'type' | 'paste', text: string): void {
+  /** Something was typed or pasted into a tile, or a paste was stopped there. */
+  pass(from: Tile, message: ToTile): void {
     if (!this.chosen.has(from)) return;
-    for (const other of this.chosen) if (other !== from) other.tell({ tile, text });
+    for (const other of this.chosen) if (other !== from) other.tell(message);
   }
 
   /** A tile is gone. */
   leave(tile: Tile): void {
     if (!this.chosen.delete(tile)) return;
+    this.mark(tile, false);
     if (this.chosen.size < 2) this.stop();
     else this.show();
   }
 
   /** Says which consoles get what is typed, and which do not. */
   show(): void {
-    const [reached, missed] = [true, false].map((takes) =>
-      [...this.chosen].filter(({ takesInput }) => takesInput === takes).map(({ title }) => named(title)),
-    );
-    this.bar.hidden = this.chosen.size === 0;
-    const to = `What you type goes to ${reached?.join(', ') || 'no console'}.`;
-    const notTo = missed?.length ? ` Not to ${missed.join(', ')}: you are not typing there.` : '';
+    const chosen = [...this.chosen];
+    const reached = chosen.filter(({ types }) => types).map(({ title }) => named(title));
+    const missed = chosen.filter(({ types }) => !types);
+    const why = missed.map(({ title, attached }) => `${named(title)} (${attached ? 'watching' : 'not connected'})`);
+    this.bar.hidden = chosen.length === 0;
+    const to = `What you type goes to ${reached.join(', ') || 'no console'}.`;
+    const notTo = why.length > 0 ? ` Not to ${why.join(', ')}.` : '';
     const told = this.chosen.size === 0 ? '' : to + notTo;
     if (this.told.textContent !== told) this.told.textContent = told;
   }
@@ -66,7 +69,7 @@ export class Broadcast {
   private begin(tiles: Tile[]): void {
     this.stop();
     this.chosen = new Set(tiles);
-    for (const { element } of tiles) element.classList.add('chosen');
+    for (const tile of tiles) this.mark(tile, true);
     this.show();
     // The one that gets the focus comes to type by that.
     const [first, ...others] = tiles;
@@ -74,9 +77,20 @@ export class Broadcast {
     for (const tile of others) tile.tell({ tile: 'take' });
   }
 
+  /** Stops pastes as well: nobody sees at once where one still goes on. */
   private stop(): void {
-    for (const { element } of this.chosen) element.classList.remove('chosen');
+    const [first] = this.chosen;
+    for (const tile of this.chosen) {
+      this.mark(tile, false);
+      tile.tell({ tile: 'stop' });
+    }
     this.chosen.clear();
     this.show();
+    first?.frame.focus();
+  }
+
+  private mark(tile: Tile, on: boolean): void {
+    tile.element.classList.toggle('chosen', on);
+    tile.tell({ tile: 'broadcast', on });
   }
 }

@@ -4,10 +4,11 @@ import '../base.css';
 import './style.css';
 
 import { element } from '../elements';
-import { MOST_TILES, tilePlaces, tilesPath } from '../places';
+import { MOST_TILES, loginPage, tilePlaces, tilesPath } from '../places';
 import type { Place } from '../places';
 import { openSwitcher } from '../switcher';
 import { Theme } from '../theme';
+import { stepOf } from '../tile';
 import type { FromTile } from '../tile';
 import { Broadcast } from './broadcast';
 import { Tile } from './tile';
@@ -26,6 +27,13 @@ addEventListener('message', ({ source, origin, data }) => {
 // The focus moves into a frame and out of it.
 for (const type of ['focus', 'blur']) addEventListener(type, () => setTimeout(showActive));
 document.addEventListener('focusin', showActive);
+document.addEventListener('keydown', (event) => {
+  const by = stepOf(event);
+  if (by === undefined || document.querySelector('dialog[open]')) return;
+  event.preventDefault();
+  const here = tiles.findIndex((tile) => tile.element.contains(document.activeElement));
+  tiles[here < 0 ? 0 : (here + by + tiles.length) % tiles.length]?.focus();
+});
 for (const one of tilePlaces(location.search)) append(one);
 show();
 
@@ -45,8 +53,8 @@ function append(one: Place): void {
 function close(tile: Tile): void {
   const at = tiles.indexOf(tile);
   tiles = tiles.filter((other) => other !== tile);
-  tile.element.remove();
   broadcast.leave(tile);
+  tile.leave();
   show();
   const next = tiles[Math.min(at, tiles.length - 1)];
   if (next) next.focusBar();
@@ -59,14 +67,20 @@ function isSame(one: Place, other: Place): boolean {
 
 function hear(tile: Tile, message: FromTile): void {
   const before = tile.tone;
-  if (message.tile === 'typed' || message.tile === 'pasted') {
-    return broadcast.hear(tile, message.tile === 'typed' ? 'type' : 'paste', message.text);
-  }
+  if (message.tile === 'typed') return broadcast.pass(tile, { tile: 'type', text: message.text });
+  if (message.tile === 'pasted') return broadcast.pass(tile, { tile: 'paste', text: message.text });
+  if (message.tile === 'stopped') return broadcast.pass(tile, { tile: 'stop' });
   if (message.tile === 'step') return step(tile, message.by);
+  if (message.tile === 'login') return askToLogIn();
   tile.hear(message);
   broadcast.show();
   showTitle();
   if (tile.tone === 'failed' && before !== 'failed') say(`${tile.title}: ${tile.state}`);
+}
+
+/** Nobody is logged in: that is the first thing to do, unless a console is open. */
+function askToLogIn(): void {
+  if (!tiles.some(({ attached }) => attached)) location.replace(loginPage());
 }
 
 /** Moves the focus to another tile, or to the buttons of this one. */

@@ -8,14 +8,18 @@ import type { FromTile, ToTile } from '../tile';
 /** Marks that a tab's title begins with: something came, the user wanted to be told, the session is over. */
 const MARKS = /^(?:(🔔|●|✕) )+/u;
 
+/** Milliseconds that a session has to end. */
+const LAST = 2000;
+
 export class Tile {
   readonly element: HTMLElement;
   readonly frame = make('iframe', '');
   private readonly name = make('bdi', '');
   private readonly words = make('span', 'words');
   private readonly first: HTMLElement;
-  /** Whether what is typed here reaches the guest. */
-  takesInput = false;
+  /** Whether a session is there, and whether what is typed here reaches the guest. */
+  attached = false;
+  types = false;
   mark = '';
   tone = 'waiting';
 
@@ -52,7 +56,7 @@ export class Tile {
       this.name.textContent = message.title.replace(MARKS, '').replace(/ – console$/, '');
       this.describe(this.title);
     } else if (message.tile === 'state') {
-      this.takesInput = message.takesInput;
+      ({ attached: this.attached, types: this.types } = message);
       this.tone = message.tone;
       this.words.dataset['tone'] = message.tone;
       if (this.words.textContent !== message.words) this.words.textContent = message.words;
@@ -71,6 +75,13 @@ export class Tile {
   focus(): void {
     this.frame.focus();
     this.tell({ tile: 'focus' });
+  }
+
+  /** Goes away. Its session ends first, so that others can type at once. */
+  leave(): void {
+    this.element.hidden = true;
+    this.tell({ tile: 'leave' });
+    setTimeout(() => this.element.remove(), LAST);
   }
 
   /** Puts the focus on the first of its buttons. */
