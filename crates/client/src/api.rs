@@ -26,6 +26,7 @@ use serialproxy_proto::id::ServerId;
 use serialproxy_proto::identity::LoginState;
 use serialproxy_proto::identity::WhoAmI;
 use serialproxy_proto::token::Mode;
+use serialproxy_proto::token::TokenDigest;
 use tokio_rustls::rustls::ClientConfig;
 use uuid::Uuid;
 
@@ -115,6 +116,13 @@ impl Api {
     /// The TLS configuration that verifies the proxy.
     pub(crate) fn trust(&self) -> Result<ClientConfig, Failure> {
         trust(self.cacert.as_deref())
+    }
+
+    /// A digest of the address and of who asks, so that nobody sees what another was answered.
+    pub(crate) fn account(&self) -> [u8; 32] {
+        let token = self.token.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let token = String::from_utf8_lossy(token);
+        TokenDigest::of(&format!("{}\n{token}", self.base)).0
     }
 
     /// Finds a server by its UUID or name.

@@ -2,12 +2,13 @@
 //! serial console.
 //!
 //! The crate uses REST and the `console.v1` WebSocket protocol, and stores nothing between two
-//! runs. Results go to stdout, everything else to stderr.
+//! runs but the last answers for completion. Results go to stdout, everything else to stderr.
 
 mod access;
 mod api;
 mod audit;
 mod command;
+mod completion;
 mod connect;
 mod failure;
 mod guests;
@@ -24,6 +25,7 @@ mod text;
 use std::io::Write;
 
 pub use command::Command;
+pub use completion::completing;
 pub use failure::Outcome;
 pub use status::Welcome;
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
-use std::process::Stdio;
-
 use rustix::process::Signal;
 use serialproxy_e2e::address;
 use serialproxy_e2e::eventually;
@@ -12,14 +10,10 @@ use serialproxy_e2e::guest::Host;
 use serialproxy_e2e::port::Port;
 use serialproxy_e2e::rig::Rig;
 use serialproxy_e2e::server::Server;
-use serialproxy_e2e::server::program;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::stderr;
 use serialproxy_e2e::stdout;
 use serialproxy_e2e::terminal::Terminal;
-use serialproxy_e2e::within;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 #[tokio::test]
 async fn a_log_is_all_that_was_printed_and_follows_over_a_restart() {
@@ -103,23 +97,6 @@ async fn exit_codes_tell_what_went_wrong() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
         assert!(text.contains(words) && !text.is_empty(), "{arguments:?}: {text}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
-    }
-}
-
-#[tokio::test]
-async fn completions_are_there_for_three_shells_and_bash_understands_them() {
-    for shell in ["bash", "zsh", "fish"] {
-        let run = Command::new(program()).args(["completions", shell]).output();
-        let output = within(run).await.unwrap();
-        assert!(output.status.success());
-        for command in ["get-serial-console", "log", "break", "sysrq", "nmi", "reset", "adopt"] {
-            assert!(stdout(&output).contains(command), "{shell}: {command}");
-        }
-        if shell == "bash" {
-            let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
-            bash.stdin.take().unwrap().write_all(&output.stdout).await.unwrap();
-            assert!(within(bash.wait()).await.unwrap().success());
-        }
     }
 }
 

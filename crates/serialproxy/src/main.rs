@@ -4,6 +4,7 @@
 mod audit;
 mod checks;
 mod cluster;
+mod completions;
 mod config;
 mod connections;
 mod cores;
@@ -88,12 +89,14 @@ enum Command {
     #[command(subcommand)]
     Tls(self_signed::Command),
     /// Print shell completions
-    #[command(after_help = "Example:
-  serialproxy completions bash > /etc/bash_completion.d/serialproxy")]
+    #[command(after_help = completions::HELP)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print what fits a line, for the scripts of `completions`
+    #[command(hide = true)]
+    Complete(completions::Complete),
     /// Write what packages contain beside the program: man pages, completions, the configuration file
     #[command(hide = true)]
     Package {
@@ -123,9 +126,11 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Tls(command) => self_signed::run(&command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut command(), "serialproxy", &mut std::io::stdout());
+            // A reader that closed the pipe does not want the rest.
+            let _ = completions::write(shell, command(), &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Complete(asked) => completions::complete(asked, command()),
         Command::Package { directory } => match package::write(&directory, command()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -11,6 +11,7 @@ use clap::ArgMatches;
 use clap::Args;
 use clap::Command;
 use clap::FromArgMatches;
+use clap::ValueHint;
 use serialproxy_config::Opt;
 use serialproxy_config::Role;
 use serialproxy_config::Sources;
@@ -197,7 +198,8 @@ fn value_flag(name: String, off: Option<String>) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .overrides_with(off),
-        None => flag.allow_hyphen_values(true),
+        // Many are the paths of files.
+        None => flag.allow_hyphen_values(true).value_hint(ValueHint::AnyPath),
     }
 }
 

@@ -5,15 +5,19 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use clap_complete::Generator;
 use clap_complete::Shell;
 
+use crate::completions;
+
 /// Writes the man pages to `man`, the completions to `completions`, and the configuration file.
-pub(crate) fn write(directory: &Path, mut command: clap::Command) -> io::Result<()> {
-    let [man, completions] = ["man", "completions"].map(|name| directory.join(name));
+pub(crate) fn write(directory: &Path, command: clap::Command) -> io::Result<()> {
+    let [man, scripts] = ["man", "completions"].map(|name| directory.join(name));
     fs::create_dir_all(&man)?;
-    fs::create_dir_all(&completions)?;
+    fs::create_dir_all(&scripts)?;
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
-        clap_complete::generate_to(shell, &mut command, "serialproxy", &completions)?;
+        let mut file = fs::File::create(scripts.join(shell.file_name("serialproxy")))?;
+        completions::write(shell, command.clone(), &mut file)?;
     }
     clap_mangen::generate_to(command, &man)?;
     fs::write(directory.join("serialproxy.conf"), serialproxy_config::sample())
