@@ -105,7 +105,9 @@ async fn who_takes_the_pen_or_ends_a_session_is_recorded_with_whom_it_hit() {
     let forced = event(&rig.server, "session.forced", forced).await;
     assert!(forced["request.id"].is_string(), "{forced}");
     event(&rig.server, "session.ended", json!({"session.id": second_id, "cause": "forced"})).await;
-    event(&rig.server, "pen.changed", json!({"session.id": second_id, "cause": "left"})).await;
+    let left = json!({"session.id": second_id, "cause": "left", "project.id": "admin"});
+    let left = event(&rig.server, "pen.changed", left).await;
+    assert!(left["client.address"].as_str().unwrap().starts_with("127.0.0.1:"), "{left}");
     are_complete(&rig.server).await;
 }
 
