@@ -87,8 +87,7 @@ function refuse(place: Place, error: unknown): undefined {
 }
 
 function explain(place: Place, text: string): undefined {
-  const title = `Port ${place.port} of ${named(place.server)} cannot be opened`;
-  element('unopened-title', HTMLElement).textContent = title;
+  element('unopened-title', HTMLElement).textContent = `Port ${place.port} of ${named(place.server)} cannot be opened`;
   tellAround({ tile: 'state', tone: 'failed', words: 'cannot be opened', attached: false, types: false });
   element('unopened-text', HTMLElement).textContent = text;
   element('unopened-servers', HTMLAnchorElement).href = serversPage(undefined);

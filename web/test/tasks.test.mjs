@@ -26,14 +26,18 @@ const named = (name) => (typeof name === 'string' ? { name, exact: true } : { na
 const copied = (page) => page.evaluate(() => navigator.clipboard.readText());
 const says = (page, text) => page.getByRole('status').filter({ hasText: text });
 
-/** Who works with the keyboard alone. */
-class Keys {
-  static options = DESKTOP;
+/** Somebody at a page, whose keys or taps are counted. */
+class Hand {
   inputs = 0;
 
   constructor(page) {
     this.page = page;
   }
+}
+
+/** Who works with the keyboard alone. */
+class Keys extends Hand {
+  static options = DESKTOP;
 
   async key(key) {
     this.inputs += 1;
@@ -76,13 +80,8 @@ class Keys {
 }
 
 /** Who works with the fingers alone. */
-class Touch {
+class Touch extends Hand {
   static options = PHONE;
-  inputs = 0;
-
-  constructor(page) {
-    this.page = page;
-  }
 
   async type(text) {
     this.inputs += 1;
@@ -107,12 +106,12 @@ class Touch {
 }
 
 /** A page of somebody who is logged in, at the console of the first server. */
-async function console_(Hand, hello = {}, { before, path = '/console/web-1/0' } = {}) {
+async function open(Kind, hello = {}, { before, path = '/console/web-1/0' } = {}) {
   at.proxy.caller = CALLER;
   at.proxy.fleet = [fleetServer(1), fleetServer(2), fleetServer(3)];
   at.proxy.ports.set(fleetServer(1).id, [0, 1]);
   before?.();
-  const page = await at.page({ ...Hand.options, ...CLIPBOARD }, at.proxy.url('', path));
+  const page = await at.page({ ...Kind.options, ...CLIPBOARD }, at.proxy.url('', path));
   const session = await at.proxy.attempt();
   session.hello({ server: at.proxy.fleet[0], can: CAN, resume: 'key', ...hello });
   await page.locator('#server-button').waitFor();
@@ -123,7 +122,7 @@ async function console_(Hand, hello = {}, { before, path = '/console/web-1/0' } 
 const TASKS = {
   "open a server's second port": {
     most: [5, 1],
-    start: console_,
+    start: open,
     keys: async (hand, { page }) => {
       await hand.key('Control+Shift+O');
       await see(page.getByRole('link', { name: 'web-1 port 1' }));
@@ -141,8 +140,8 @@ const TASKS = {
   },
   'find the panic of the last boot': {
     most: [3, 2],
-    start: async (Hand) => {
-      const its = await console_(Hand, { epoch: 2 });
+    start: async (Kind) => {
+      const its = await open(Kind, { epoch: 2 });
       const rows = Array.from({ length: 200 }, (_, row) => `row ${row}`);
       its.session.print([...rows, 'Kernel panic - not syncing: VFS', ...rows, 'web-1 login: '].join('\r\n'));
       await seeInTerminal(its.page, 'web-1 login:');
@@ -156,8 +155,8 @@ const TASKS = {
   'take over from someone by force': { most: [6, 2], ...takeOver('Take over…', 'Take over', 'force') },
   'paste 200 lines safely': {
     most: [3, 2],
-    start: async (Hand) => {
-      const its = await console_(Hand);
+    start: async (Kind) => {
+      const its = await open(Kind);
       await its.page.evaluate((text) => navigator.clipboard.writeText(text), LINES);
       return its;
     },
@@ -173,8 +172,8 @@ const TASKS = {
   },
   'copy a stack trace': {
     most: [3, 2],
-    start: async (Hand) => {
-      const its = await console_(Hand);
+    start: async (Kind) => {
+      const its = await open(Kind);
       its.session.print(TRACE.join('\r\n'));
       await seeInTerminal(its.page, 'mount_root');
       return its;
@@ -197,7 +196,7 @@ const TASKS = {
   },
   'share a watch link for an hour and revoke it': {
     most: [9, 6],
-    start: (Hand) => console_(Hand, {}, { before: () => links([]) }),
+    start: (Kind) => open(Kind, {}, { before: () => links([]) }),
     keys: async (hand, { page }) => {
       await hand.action('share');
       await revoke(hand, page);
@@ -213,7 +212,7 @@ const TASKS = {
   },
   'reboot and catch the boot loader': {
     most: [6, 4],
-    start: console_,
+    start: open,
     keys: async (hand, its) => {
       await hand.action('reboot');
       await hand.press(its.page.getByRole('dialog').getByRole('button', named('Reboot')));
@@ -230,7 +229,7 @@ const TASKS = {
   },
   'watch three consoles at once': {
     most: [9, 5],
-    start: console_,
+    start: open,
     keys: async (hand, { page }) => {
       await hand.action('beside');
       await choose(hand, page, 'web-2');
@@ -255,7 +254,7 @@ const TASKS = {
   },
   'search all that the server keeps for a word that has scrolled away': {
     most: [11, 4],
-    start: (Hand) => console_(Hand, {}, { before: () => keep('early: out of memory\r\nlater\r\n') }),
+    start: (Kind) => open(Kind, {}, { before: () => keep('early: out of memory\r\nlater\r\n') }),
     keys: async (hand, { page }) => {
       await hand.key('Control+Shift+F');
       await search(hand, page);
@@ -268,8 +267,8 @@ const TASKS = {
   },
   'come back after the laptop slept': {
     most: [1, 1],
-    start: async (Hand) => {
-      const its = await console_(Hand);
+    start: async (Kind) => {
+      const its = await open(Kind);
       its.session.drop();
       const back = await at.proxy.attempt();
       assert.equal(back.query.get('resume'), 'key');
@@ -296,8 +295,8 @@ function takeOver(offer, yes, action) {
     else await hand.press(dialog.getByRole('button', named(yes)));
   };
   return {
-    start: async (Hand) => {
-      const its = await console_(Hand, { mode: 'watch' });
+    start: async (Kind) => {
+      const its = await open(Kind, { mode: 'watch' });
       its.session.pen('held', { holder: 'alice', session: ALICE });
       await see(its.page.getByText('alice is typing'));
       return its;
@@ -360,17 +359,17 @@ function keep(text) {
 }
 
 for (const [name, { most, start, keys, touch, end }] of Object.entries(TASKS)) {
-  for (const [kind, Hand, act, limit] of [
+  for (const [kind, Kind, act, limit] of [
     ['the keyboard', Keys, keys, most[0]],
     ['touch', Touch, touch, most[1]],
   ]) {
     test(`by ${kind} alone: ${name}`, async (t) => {
-      const its = await start(Hand);
-      const hand = new Hand(its.page);
+      const its = await start(Kind);
+      const hand = new Kind(its.page);
       const began = performance.now();
       await act(hand, its);
       await end(its.page, its);
-      t.diagnostic(`${hand.inputs} ${Hand === Keys ? 'keys' : 'taps'}, ${Math.round(performance.now() - began)} ms`);
+      t.diagnostic(`${hand.inputs} ${Kind === Keys ? 'keys' : 'taps'}, ${Math.round(performance.now() - began)} ms`);
       assert.ok(hand.inputs <= limit, `${hand.inputs} instead of ${limit}`);
     });
   }

@@ -16,7 +16,7 @@ export class Tile {
   readonly frame = make('iframe', '');
   private readonly name = make('bdi', '');
   private readonly words = make('span', 'words');
-  private readonly first: HTMLElement;
+  private readonly alone = make('a', 'alone', 'Open alone');
   /** Whether a session is there, and whether what is typed here reaches the guest. */
   attached = false;
   types = false;
@@ -29,13 +29,12 @@ export class Tile {
   ) {
     const path = root() + consolePath(place.server, place.port);
     this.name.textContent = `${place.server}:${place.port}`;
-    this.first = make('a', 'alone', 'Open alone');
-    (this.first as HTMLAnchorElement).href = path;
+    this.alone.href = path;
     const end = button('×', close);
     end.title = 'Close this tile';
     const heading = make('h2', '', this.name);
     this.frame.src = `${path}?tile`;
-    this.element = make('section', 'tile', make('div', 'bar', heading, this.words, this.first, end), this.frame);
+    this.element = make('section', 'tile', make('div', 'bar', heading, this.words, this.alone, end), this.frame);
     this.describe(this.title);
     this.words.dataset['tone'] = this.tone;
   }
@@ -86,13 +85,13 @@ export class Tile {
 
   /** Puts the focus on the first of its buttons. */
   focusBar(): void {
-    this.first.focus();
+    this.alone.focus();
   }
 
   private describe(title: string): void {
     this.frame.title = `Console of ${title}`;
     this.element.ariaLabel = title;
     this.element.querySelector('button')?.setAttribute('aria-label', `Close ${title}`);
-    this.first.ariaLabel = `Open alone: ${title}`;
+    this.alone.ariaLabel = `Open alone: ${title}`;
   }
 }
