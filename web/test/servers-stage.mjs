@@ -25,8 +25,12 @@ beforeEach(async () => {
 afterEach(async () => {
   // Chromium reports every answer that is no success; those are what some tests are about.
   const faults = pages.flatMap((page) => page.faults).filter((text) => !text.includes('status of'));
-  await Promise.all(pages.map((page) => page.context().close()));
-  await api.stop();
+  try {
+    await Promise.all(pages.map((page) => page.context().close()));
+  } finally {
+    // What still listens would keep the file from ending.
+    await api.stop();
+  }
   assert.deepEqual(faults, []);
 });
 after(() => browser.close());

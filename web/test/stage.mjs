@@ -32,8 +32,12 @@ export function stage(flags) {
   });
   afterEach(async () => {
     const faults = stage.pages.flatMap((page) => page.faults);
-    await Promise.all(stage.pages.map((page) => page.context().close()));
-    await stage.proxy.stop();
+    try {
+      await Promise.all(stage.pages.map((page) => page.context().close()));
+    } finally {
+      // What still listens would keep the file from ending.
+      await stage.proxy.stop();
+    }
     assert.deepEqual(faults, []);
   });
   after(() => stage.browser.close());
