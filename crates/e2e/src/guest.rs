@@ -21,8 +21,9 @@ use crate::server::Server;
 use crate::socket::Socket;
 use crate::within;
 
-/// One libvirt for all tests of a process: a new one probes QEMU first, which takes seconds.
-static LIBVIRT: Mutex<Option<Libvirtd>> = Mutex::const_new(None);
+/// Two libvirts for all tests of a process: a new one probes QEMU first, which takes seconds, and
+/// more guests at a time than that are no faster on two cores.
+static LIBVIRTS: [Mutex<Option<Libvirtd>>; 2] = [const { Mutex::const_new(None) }; 2];
 static GUESTS: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a shell print `knocks`. A booting guest loses some of the typed characters. No beginning
@@ -53,7 +54,13 @@ impl Host {
 
     /// Starts it with a libvirt that has these lines in its `qemu.conf`.
     pub async fn start_with(qemu_conf: &str, flags: &[&str]) -> Self {
-        let mut libvirt = LIBVIRT.lock().await;
+        let [one, other] = &LIBVIRTS;
+        // A stopped guest's port is its own again once it starts, so nobody else may take it.
+        let (mut libvirt, ports) = tokio::select! {
+            biased;
+            libvirt = one.lock() => (libvirt, "10000:15000"),
+            libvirt = other.lock() => (libvirt, "15000:20000"),
+        };
         if libvirt.as_ref().is_some_and(|libvirtd| libvirtd.qemu_conf() != qemu_conf) {
             *libvirt = None;
         }
@@ -73,7 +80,9 @@ impl Host {
             "--compute-images_path",
             images.to_str().unwrap(),
         ];
-        Self { server: Server::start(&[&own[..], flags].concat()).await, libvirt }
+        let range = "--serial_console-port_range";
+        let ports: &[&str] = if flags.contains(&range) { &[] } else { &[range, ports] };
+        Self { server: Server::start(&[&own[..], ports, flags].concat()).await, libvirt }
     }
 
     /// Starts another program beside it for the same guests, through a command that executes it.
