@@ -67,14 +67,28 @@ pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
         // A listener with room would know the connection. So it leads elsewhere: the port is
         // redirected on this machine.
         Some(&LISTEN) => {
-            let [waiting, room] =
-                [QUEUE, ROOM].map(|at| field(&answer, at).map_or(0, u32::from_ne_bytes));
+            let (waiting, room) = queue(&answer);
             waiting >= room
         }
         Some(state) => OPEN.contains(state) && field(&answer, INODE) == Some([0; 4]),
         None => false,
     };
     !waits
+}
+
+/// Whether a process of this host listens at this address, and the kernel drops further connections,
+/// since one more than its backlog waits (`sk_acceptq_is_full` of Linux).
+pub(crate) fn is_full(address: SocketAddr) -> bool {
+    ask(address, nobody(address)).is_some_and(|answer| {
+        let (waiting, room) = queue(&answer);
+        answer.get(STATE) == Some(&LISTEN) && waiting > room
+    })
+}
+
+/// How many connections wait for a listener, and its backlog.
+fn queue(answer: &[u8]) -> (u32, u32) {
+    let number = |at| field(answer, at).map_or(0, u32::from_ne_bytes);
+    (number(QUEUE), number(ROOM))
 }
 
 /// How many bytes from `ours` the process behind `port` has read in total; none where that process
@@ -99,11 +113,15 @@ pub(crate) fn connected(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
 
 /// The inode of the socket that listens at this address, if the kernel reports it.
 pub(crate) fn listens(address: SocketAddr) -> Option<u64> {
-    let nobody = match address {
+    inode_of(address, nobody(address), LISTEN)
+}
+
+/// The other end of a listener.
+fn nobody(address: SocketAddr) -> SocketAddr {
+    match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    inode_of(address, nobody, LISTEN)
+    }
 }
 
 fn inode_of(local: SocketAddr, remote: SocketAddr, state: u8) -> Option<u64> {
@@ -247,9 +265,25 @@ mod tests {
         let connect = || TcpStream::connect_timeout(&port, Duration::from_millis(200)).ok();
         let clients: Vec<_> = std::iter::repeat_with(connect).take(4).flatten().collect();
         assert!(!clients.is_empty());
+        assert!(is_full(port));
         for client in clients {
             assert!(!is_accepted(client.local_addr().unwrap(), port));
         }
+    }
+
+    #[test]
+    fn a_queue_with_room_or_no_queue_is_not_full() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            rustix::net::listen(&listener, 1).unwrap();
+            let port = listener.local_addr().unwrap();
+            let one = TcpStream::connect(port).unwrap();
+            assert!(!is_full(port));
+            let _other = TcpStream::connect(port).unwrap();
+            assert!(is_full(port));
+            assert!(!is_full(one.local_addr().unwrap()));
+        }
+        assert!(!is_full("192.0.2.1:1".parse().unwrap()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Connecting to the guest's port: the right port, and as the client that its hypervisor serves.
 
 use std::future::pending;
+use std::io;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::listener::Listener;
 use crate::resolve::Permit;
 use crate::resolve::Resolve;
 use crate::resolve::Unresolved;
+use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::status::Connection;
 use crate::stream::Stream;
@@ -156,7 +158,8 @@ pub(crate) async fn await_start(
     }
 }
 
-/// Connects to a port at which the hypervisor listens.
+/// Connects to a port at which the hypervisor listens. Where it serves another program, and the line
+/// is claimed and wanted, makes the hypervisor hang up on that program; returns a note about that.
 async fn connect(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -167,50 +170,13 @@ async fn connect(
     if let Some(who) = holders::of_terminal(endpoint).await {
         return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
     }
-    let stream = timely(&address, Stream::connect(endpoint, &line.settings)).await?;
-    let cleared = own(line, resolve, &stream, &address, hold.claim.is_some()).await?;
-    Ok((stream, cleared))
-}
-
-async fn timely<T>(
-    address: &str,
-    work: impl Future<Output = std::io::Result<T>>,
-) -> Result<T, Connection> {
-    match tokio::time::timeout(CONNECT, work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            Err(Connection::Failed(format!(
-                "{address} cannot be reached, because the service has no right to open it: see Rights \
-                 in install.md, or give the server TCP ports with `serialproxy adopt`"
-            )))
-        }
-        Ok(Err(error)) => Err(Connection::Failed(format!("{address} cannot be reached: {error}"))),
-        Err(_) => Err(Connection::Failed(format!(
-            "{address} did not answer within {} s",
-            CONNECT.as_secs()
-        ))),
-    }
-}
-
-/// Waits until the hypervisor itself has accepted our connection: bytes that are sent before would
-/// reach the guest later. Where it serves another program, and the line is claimed and wanted,
-/// makes the hypervisor hang up on that program; returns a note about that.
-async fn own(
-    line: &Shared,
-    resolve: &dyn Resolve,
-    stream: &Stream,
-    address: &str,
-    may_clear: bool,
-) -> Result<Option<&'static str>, Connection> {
+    let may_clear = hold.claim.is_some();
+    let mut stream = None;
     for strangers in 0..STRANGERS {
-        let started = Instant::now();
-        while started.elapsed() < ACCEPT {
-            if stream.is_accepted() {
-                return Ok((strangers > 0).then_some("after hanging up on another program"));
-            }
-            sleep(LOOK).await;
+        if let Some(stream) = own(&mut stream, endpoint, &address, &line.settings).await? {
+            return Ok((stream, (strangers > 0).then_some("after hanging up on another program")));
         }
-        let why = held(address, holders::of_port(stream).await);
+        let why = held(&address, holders::of_port(endpoint, stream.as_ref()).await);
         if !may_clear {
             return Err(Connection::Held { why, clears: false });
         }
@@ -226,6 +192,57 @@ async fn own(
     }
     let why = format!("other programs repeatedly hold {address}");
     Err(Connection::Held { why, clears: false })
+}
+
+/// Connects, unless `waiting` is connected, and waits until the hypervisor itself has accepted the
+/// connection: bytes that are sent before would reach the guest later. None where it serves another
+/// program instead; then `waiting` is the connection, or none if the queue for it is full.
+async fn own(
+    waiting: &mut Option<Stream>,
+    endpoint: &Endpoint,
+    address: &str,
+    settings: &Settings,
+) -> Result<Option<Stream>, Connection> {
+    let started = Instant::now();
+    while started.elapsed() < ACCEPT {
+        if waiting.is_none() {
+            *waiting = timely(address, join_queue(endpoint, settings)).await?;
+        }
+        if let Some(stream) = waiting.take_if(|stream| stream.is_accepted()) {
+            return Ok(Some(stream));
+        }
+        sleep(LOOK).await;
+    }
+    Ok(None)
+}
+
+/// Connects; none where the hypervisor's queue is full. QEMU 7.2 has room for two connections that
+/// wait, and those that were closed meanwhile stay in it while it serves another.
+async fn join_queue(endpoint: &Endpoint, settings: &Settings) -> io::Result<Option<Stream>> {
+    match Stream::connect(endpoint, settings).await {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        connected => connected.map(Some),
+    }
+}
+
+async fn timely<T>(
+    address: &str,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, Connection> {
+    match tokio::time::timeout(CONNECT, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(Connection::Failed(format!(
+                "{address} cannot be reached, because the service has no right to open it: see Rights \
+                 in install.md, or give the server TCP ports with `serialproxy adopt`"
+            )))
+        }
+        Ok(Err(error)) => Err(Connection::Failed(format!("{address} cannot be reached: {error}"))),
+        Err(_) => Err(Connection::Failed(format!(
+            "{address} did not answer within {} s",
+            CONNECT.as_secs()
+        ))),
+    }
 }
 
 pub(crate) fn held(address: &str, who: Option<String>) -> String {

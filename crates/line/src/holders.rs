@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::Metadata;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -93,26 +94,25 @@ pub(crate) async fn of_listener(address: SocketAddr) -> Option<String> {
     Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
 }
 
-/// The program that holds the port of a stream, in words; none if it cannot be seen.
-pub(crate) async fn of_port(stream: &Stream) -> Option<String> {
-    match stream {
-        Stream::Tcp(_) => {
-            let (ours, port) = stream.tcp_ends()?;
-            let client = blocking(move || diag::tcp_client(port, ours)).await??;
-            let program = match client.inode {
-                Some(inode) => program(File::Socket(inode), UNKNOWN).await,
-                None => None,
-            };
-            let words = program.map(|program| program.to_string());
-            words.or_else(|| Some(format!("a client at {}", client.address)))
-        }
-        Stream::Unix(_) => {
-            let path = stream.unix_path()?;
-            let inode = blocking(move || diag::unix_client(&path)).await??;
-            Some(program(File::Socket(inode), UNKNOWN).await?.to_string())
-        }
-        Stream::Tls(_) | Stream::Telnet(_) | Stream::Pty(_) => None,
+/// The program that holds a guest's port, other than our connection to it, in words; none if it
+/// cannot be seen.
+pub(crate) async fn of_port(endpoint: &Endpoint, ours: Option<&Stream>) -> Option<String> {
+    if let Endpoint::Unix(path) = endpoint {
+        let path = path.as_os_str().as_bytes().to_owned();
+        let inode = blocking(move || diag::unix_client(&path)).await??;
+        return Some(program(File::Socket(inode), UNKNOWN).await?.to_string());
     }
+    let (ours, port) = match ours.and_then(Stream::tcp_ends) {
+        Some((ours, port)) => (Some(ours), port),
+        None => (None, endpoint.socket_address()?),
+    };
+    let client = blocking(move || diag::tcp_client(port, ours)).await??;
+    let program = match client.inode {
+        Some(inode) => program(File::Socket(inode), UNKNOWN).await,
+        None => None,
+    };
+    let words = program.map(|program| program.to_string());
+    words.or_else(|| Some(format!("a client at {}", client.address)))
 }
 
 /// Another program that has our side of a guest's pseudo-terminal open, so that both would get only

@@ -14,7 +14,6 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +31,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::diag::is_accepted;
+use crate::diag::is_full;
 use crate::diag::is_unix_accepted;
 use crate::diag::read_by;
 use crate::lock;
@@ -59,12 +59,18 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Connects. The TLS handshake follows once the hypervisor is known to serve the connection.
+    /// Fails with [`io::ErrorKind::WouldBlock`] where too many connections wait for the hypervisor,
+    /// as far as that is visible.
     pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp { host, port }
             | Endpoint::Tls { host, port }
             | Endpoint::Telnet { host, port }
             | Endpoint::Tunnel { host, port, .. } => {
+                // The kernel would repeat its request for minutes (tcp(7), `tcp_syn_retries`).
+                if endpoint.socket_address().is_some_and(is_full) {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
                 let tcp = TcpStream::connect((host.as_str(), *port)).await?;
                 Self::connected(tcp, settings)
             }
@@ -207,13 +213,6 @@ impl Stream {
             Self::Unix(stream) => is_unix_accepted(&stream.socket),
             Self::Pty(_) => true,
         }
-    }
-
-    /// The path that the other end of a unix socket is bound to.
-    pub(crate) fn unix_path(&self) -> Option<Vec<u8>> {
-        let Self::Unix(stream) = self else { return None };
-        let address = stream.socket.peer_addr().ok()?;
-        Some(address.as_pathname()?.as_os_str().as_bytes().to_owned())
     }
 
     /// Both ends of a TCP connection: ours, and the port's.

@@ -2,6 +2,7 @@
 //! the API and between roles.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -120,6 +121,16 @@ impl Endpoint {
         match self {
             Self::Tcp { port, .. } | Self::Tls { port, .. } | Self::Telnet { port, .. } => {
                 Some(*port)
+            }
+            Self::Incoming { .. } | Self::Tunnel { .. } | Self::Unix(_) | Self::Pty(_) => None,
+        }
+    }
+
+    /// Where the hypervisor listens for TCP connections, if it does and the host is no name.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { host, port } | Self::Tls { host, port } | Self::Telnet { host, port } => {
+                Some(SocketAddr::new(host.parse().ok()?, *port))
             }
             Self::Incoming { .. } | Self::Tunnel { .. } | Self::Unix(_) | Self::Pty(_) => None,
         }

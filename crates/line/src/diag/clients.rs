@@ -19,13 +19,13 @@ pub(crate) struct TcpClient {
     pub(crate) inode: Option<u64>,
 }
 
-/// The client, other than this process, that a port's process serves.
-pub(crate) fn tcp_client(port: SocketAddr, ours: SocketAddr) -> Option<TcpClient> {
+/// The client, other than `ours`, that a port's process serves.
+pub(crate) fn tcp_client(port: SocketAddr, ours: Option<SocketAddr>) -> Option<TcpClient> {
     let lists = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
     let lines = lists.into_iter().filter_map(|list| File::open(list).ok());
     let lines = lines.flat_map(|list| BufReader::new(list).lines().map_while(Result::ok));
     let mut clients = lines.filter_map(|line| accepted(&line, port));
-    let address = clients.find(|client| *client != ours)?;
+    let address = clients.find(|client| Some(*client) != ours)?;
     Some(TcpClient { address, inode: connected(address, port) })
 }
 
@@ -93,10 +93,10 @@ mod tests {
             let served = TcpStream::connect(port).unwrap();
             let _accepted = listener.accept().unwrap();
             let waits = TcpStream::connect(port).unwrap().local_addr().unwrap();
-            let client = tcp_client(port, waits).unwrap();
+            let client = tcp_client(port, Some(waits)).unwrap();
             assert_eq!(client.address, served.local_addr().unwrap());
             assert_eq!(client.inode, Some(rustix::fs::fstat(&served).unwrap().st_ino));
-            assert_eq!(tcp_client(port, client.address), None);
+            assert_eq!(tcp_client(port, Some(client.address)), None);
         }
     }
 
