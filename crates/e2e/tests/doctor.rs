@@ -19,6 +19,7 @@ use std::time::SystemTime;
 use rcgen::CertificateParams;
 use rcgen::Issuer;
 use rcgen::KeyPair;
+use rustix::process::Signal;
 use serialproxy_e2e::cluster::Cluster;
 use serialproxy_e2e::doctor::Patient;
 use serialproxy_e2e::pki::Pki;
@@ -129,6 +130,30 @@ async fn a_state_directory_that_others_can_change_or_that_cannot_be_used_is_foun
 async fn files_of_root_in_the_service_s_directory_are_found() {
     let patient = of_nobody(Patient::new().keeping("serialproxy.sqlite", 0o600));
     patient.has("problem", "state-directory", "belongs to another user").await;
+    let trail = of_nobody(Patient::new());
+    std::fs::create_dir(trail.state().join("audit")).unwrap();
+    trail.has("problem", "state-directory", "audit belongs to another user").await;
+    std::os::unix::fs::chown(trail.state().join("audit"), Some(65534), Some(65534)).unwrap();
+    let trail = trail.keeping("audit/audit.jsonl", 0o600);
+    trail.has("problem", "state-directory", "audit.jsonl belongs to another user").await;
+}
+
+#[tokio::test]
+async fn a_database_that_the_service_cannot_use_is_found() {
+    let mut server = Server::start(&[]).await;
+    server.signal(Signal::TERM);
+    server.ended().await;
+    let patient = Patient::new();
+    let path = patient.state().join("serialproxy.sqlite");
+    std::fs::copy(server.state().join("serialproxy.sqlite"), &path).unwrap();
+    patient.has("ok", "database", "can be read").await;
+    let mut newer = std::fs::read(&path).unwrap();
+    // `user_version` (sqlite.org/fileformat.html).
+    newer[60..64].copy_from_slice(&1_000_u32.to_be_bytes());
+    std::fs::write(&path, newer).unwrap();
+    patient.has("problem", "database", "has schema version 1000").await;
+    std::fs::write(&path, "something else").unwrap();
+    patient.has("problem", "database", "not a database").await;
 }
 
 /// A host on which the service runs as a user that has nothing but its directories.

@@ -34,6 +34,15 @@ impl Ledger {
         Ok(Self { store: Store::open(path)? })
     }
 
+    /// Whether the file could be opened, without writing anything ([`Store::examine`]).
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged, is no database, cannot be read, or belongs to a newer version.
+    pub fn examine(path: &Path) -> Result<(), LedgerError> {
+        Store::examine(path)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.store.connection()
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::ErrorCode;
+use rusqlite::OpenFlags;
 
 /// The embedded store.
 pub struct Store {
@@ -187,6 +188,29 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// Whether [`open`](Self::open) could use the file, as far as reading it tells. Writes nothing. Of a
+    /// file with a journal only the version is checked, since the file alone need not be consistent.
+    ///
+    /// # Errors
+    ///
+    /// When the file is damaged, is no database, cannot be read, or belongs to a newer version.
+    pub fn examine(path: &Path) -> Result<(), StoreError> {
+        let name = path.to_str().ok_or_else(|| StoreError::Open("its path is not UTF-8".into()))?;
+        // SQLite would otherwise create the files of a journal (sqlite.org/uri.html).
+        let escaped = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
+            .map_err(|error| StoreError::Open(error.to_string()))?;
+        refuse_newer(&connection)?;
+        let journal = std::fs::metadata(format!("{name}-wal"));
+        if journal.is_ok_and(|journal| journal.len() > 0) {
+            return Ok(());
+        }
+        // The first complaint, or `ok`.
+        let said: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+        if said == "ok" { Ok(()) } else { Err(StoreError::Failed(said)) }
+    }
+
     /// The connection to the file. Only one caller can use it at a time.
     pub fn connection(&self) -> MutexGuard<'_, Connection> {
         // A statement that panicked was rolled back; the connection itself is sound.
@@ -200,14 +224,17 @@ impl fmt::Debug for Store {
     }
 }
 
+/// The versions of the file's tables and of this program's.
+fn refuse_newer(connection: &Connection) -> Result<(i64, i64), StoreError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok((found, known)) }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
-    }
+    let (found, known) = refuse_newer(&transaction)?;
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
     }
@@ -230,6 +257,34 @@ mod tests {
             let mode = entry.unwrap().metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0);
         }
+    }
+
+    #[test]
+    fn an_examination_finds_what_an_opening_would_and_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a%3f?#.sqlite");
+        drop(Store::open(&path).unwrap());
+        Store::examine(&path).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[5000..9000].fill(0xff);
+        std::fs::write(&path, damaged).unwrap();
+        assert!(matches!(Store::examine(&path), Err(StoreError::Failed(_))));
+        std::fs::write(&path, "no database").unwrap();
+        let error = Store::examine(&path).unwrap_err().to_string();
+        assert!(error.contains("not a database"), "{error}");
+        assert!(Store::open(&path).is_err());
+
+        std::fs::write(&path, whole).unwrap();
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", 1_000).unwrap();
+        drop(newer);
+        assert!(matches!(Store::examine(&path), Err(StoreError::TooNew { found: 1_000, .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(Store::examine(&path), Err(StoreError::Open(_))));
+        assert!(!path.exists());
     }
 
     #[test]

@@ -55,6 +55,8 @@ checks! {
     StateDirectory "state-directory";
     /// Files that only the service may read.
     Secrets "secrets";
+    /// The database.
+    Database "database";
     /// Room for state.
     DiskSpace "disk-space";
     /// `[line] claims`

@@ -76,7 +76,8 @@ fn guest_tls(console: &SerialConsole, ports: &[GuestPort]) -> Vec<Finding> {
         return vec![Finding::problem(
             Check::GuestTls,
             format!("[serial_console] tls_required refuses {}, which have no TLS", first(&plain)),
-            "set chardev_tls in /etc/libvirt/qemu.conf (docs/deploy.md), and restart these guests",
+            "set tls='yes' at these ports with `virsh edit`, and stop and start the guests; QEMU's \
+             certificates: docs/deploy.md",
         )];
     }
     if console.tls_ca_certs.is_none() && !secure.is_empty() {

@@ -10,6 +10,8 @@ use rustix::fs::StatVfs;
 use rustix::fs::StatVfsMountFlags;
 use serialproxy_config::Config;
 use serialproxy_config::values::Transport;
+use serialproxy_ledger::Ledger;
+use serialproxy_ledger::LedgerError;
 
 use super::Subject;
 use super::finding::Check;
@@ -18,6 +20,9 @@ use super::finding::Finding;
 /// Room in bytes that is a warning, or a problem.
 const LITTLE: u64 = 1 << 30;
 const TOO_LITTLE: u64 = 64 << 20;
+
+/// Most files of the audit trail whose owner is looked at.
+const MOST_FILES: usize = 10_000;
 
 /// Files that only the service may read.
 const SECRETS: [&str; 4] =
@@ -37,6 +42,7 @@ pub(super) fn check(subject: &Subject) -> Vec<Finding> {
         )],
     };
     findings.extend(secrets(directory));
+    findings.extend(database(directory));
     let place = directory.ancestors().find(|place| place.exists());
     if let Some(Ok(space)) = place.map(rustix::fs::statvfs) {
         findings.push(room(directory, &space));
@@ -101,18 +107,47 @@ fn existing(subject: &Subject, metadata: &Metadata) -> Vec<Finding> {
 /// The first file there that the service cannot use: what root wrote while the service runs as another user.
 fn foreign(directory: &Path, owner: u32) -> Option<Finding> {
     let shown = directory.display();
-    let mut names = SECRETS.into_iter().chain(["api.lock", "compute.lock", "proxy.lock"]);
-    let text = names.find_map(|name| match directory.join(name).metadata() {
-        Ok(file) if owner != 0 && file.uid() != owner => {
-            Some(format!("{shown}/{name} belongs to another user than {shown}"))
+    let names = SECRETS.into_iter().chain(["api.lock", "compute.lock", "proxy.lock", "audit"]);
+    let trail = serialproxy_audit::directory(directory).read_dir().into_iter().flatten().flatten();
+    let trail = trail.take(MOST_FILES).map(|file| file.path());
+    let mut files = names.map(|name| directory.join(name)).chain(trail);
+    let text = files.find_map(|file| match file.metadata() {
+        Ok(found) if owner != 0 && found.uid() != owner => {
+            Some(format!("{} belongs to another user than {shown}", file.display()))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Some(format!("{shown}/{name} cannot be looked at: {error}"))
+            Some(format!("{} cannot be looked at: {error}", file.display()))
         }
         _ => None,
     })?;
     let fix = format!("run `chown -R --reference={shown} {shown}`");
     Some(Finding::problem(Check::StateDirectory, text, fix))
+}
+
+/// Whether the service can use the database; no finding where there is none.
+fn database(directory: &Path) -> Option<Finding> {
+    let path = directory.join("serialproxy.sqlite");
+    let shown = path.display();
+    match (path.metadata(), directory.metadata()) {
+        // SQLite begins with an empty file. What belongs to another user is another finding.
+        (Ok(file), Ok(directory)) if file.len() == 0 || file.uid() != directory.uid() => None,
+        (Ok(_), Ok(_)) => Some(match Ledger::examine(&path) {
+            Ok(()) => Finding::ok(Check::Database, format!("{shown} can be read")),
+            Err(LedgerError::TooNew { found, known }) => Finding::problem(
+                Check::Database,
+                format!(
+                    "{shown} has schema version {found}, and this program only knows versions up to {known}"
+                ),
+                "run the newer serialproxy, or restore the backup from before the upgrade (docs/backup.md)",
+            ),
+            Err(error) => Finding::problem(
+                Check::Database,
+                format!("{shown}: {error}"),
+                "restore a backup (docs/backup.md)",
+            ),
+        }),
+        _ => None,
+    }
 }
 
 fn secrets(directory: &Path) -> Vec<Finding> {
