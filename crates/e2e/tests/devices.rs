@@ -209,6 +209,35 @@ async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_that_qemu_refuses_is_named_as_the_reason() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let file = |pki: &Pki, name: &str| pki.file(name).display().to_string();
+    let flags = [
+        "--serial_console-tls_ca_certs",
+        &file(&pki, "ca-cert.pem"),
+        "--serial_console-tls_client_cert",
+        &file(&other, "client-cert.pem"),
+        "--serial_console-tls_client_key",
+        &file(&other, "client-key.pem"),
+    ];
+    let host = Host::start_with(&pki.qemu_conf(), &flags).await;
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let serial = format!(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}' tls='yes'/>\
+         <protocol type='raw'/></serial>"
+    );
+    let guest = of_others(&host, &serial).await;
+    host.virsh(&["start", &guest.id]);
+    let reason = eventually(async || {
+        let line = host.server.line(&guest.id, 0).await;
+        let reason = line["reason"].as_str()?.to_owned();
+        reason.contains("certificate").then_some(reason)
+    })
+    .await;
+    assert!(reason.contains("tls_client_cert"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     let host = Host::start(&[]).await;
     let guest = host.boot(1).await;

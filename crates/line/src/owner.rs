@@ -49,6 +49,10 @@ const STARTER: Duration = Duration::from_secs(2);
 /// How long the hypervisor may take to report that a guest has stopped whose port closed.
 const NEWS: Duration = Duration::from_millis(300);
 
+/// A TLS connection that closes sooner, without a byte, was refused: in TLS 1.3 the server checks the
+/// client's certificate after the client has completed the handshake (RFC 8446, section 2).
+const REFUSAL: Duration = Duration::from_secs(1);
+
 /// Runs a line until it is removed.
 pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
     let mut hold = Hold::default();
@@ -87,7 +91,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
                     continue;
                 }
             };
-        let since = Instant::now();
+        let (since, before) = (Instant::now(), line.output.end());
         let is_pty = matches!(endpoint, Endpoint::Pty(_));
         let outcome = tokio::select! {
             moved = pump(line, &stream) => Ok(moved.err()),
@@ -101,9 +105,12 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         if since.elapsed() > BACKOFF_MOST {
             backoff = BACKOFF_FIRST;
         }
+        let is_refused = matches!(endpoint, Endpoint::Tls { .. })
+            && since.elapsed() < REFUSAL
+            && line.output.end() == before;
         let why = match outcome {
             _ if permit.is_some_and(|permit| !permit.is_good()) => not_permitted(),
-            Ok(error) => Box::pin(after_close(line, resolve, error)).await,
+            Ok(error) => Box::pin(after_close(line, resolve, error, is_refused)).await,
             Err(who) => leave(line, &endpoint, who),
         };
         // Also after a port that accepted and closed, so that no port is connected in a tight loop.
@@ -203,8 +210,14 @@ fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
 }
 
 /// The line's state after the port closed. A stopped guest is told apart from a port that hung up,
-/// although the hypervisor may notice the stop a little later than we do.
-async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Error>) -> Connection {
+/// although the hypervisor may notice the stop a little later than we do. `is_refused`: the TLS handshake
+/// succeeded on our side alone.
+async fn after_close(
+    line: &Shared,
+    resolve: &dyn Resolve,
+    error: Option<io::Error>,
+    is_refused: bool,
+) -> Connection {
     let stopped = async {
         loop {
             let power = line.guest.power();
@@ -217,6 +230,11 @@ async fn after_close(line: &Shared, resolve: &dyn Resolve, error: Option<io::Err
     match tokio::time::timeout(NEWS, stopped).await {
         Ok(status) => Connection::Stopped(status),
         _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| match error {
+            _ if is_refused => Connection::Broken(format!(
+                "the guest's port closed right after the TLS handshake, which QEMU does where it refuses \
+                 the client certificate: see [serial_console] tls_client_cert{}",
+                error.map(|error| format!(" ({error})")).unwrap_or_default()
+            )),
             None => Connection::Connecting,
             Some(error) => {
                 Connection::Broken(format!("the guest's port broke the connection off: {error}"))
