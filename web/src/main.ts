@@ -212,6 +212,7 @@ function openConsole(access: Access): void {
       past.timeline.epoch = hello.epoch;
       settings.follow(hello.terminal);
       screen.applySettings();
+      tellAround({ tile: 'opened', server: hello.server.id });
     }
     if (expires) void reopen(false);
     const over = !attachment && ending?.retry === false && !now.connecting;

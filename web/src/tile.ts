@@ -11,6 +11,8 @@ export type FromTile =
   | { tile: 'title'; title: string }
   /** Its status line, whether it is attached, and whether what is typed reaches the guest. */
   | { tile: 'state'; tone: string; words: string; attached: boolean; types: boolean }
+  /** The id of its server, which another tile may have by its name. */
+  | { tile: 'opened'; server: string }
   /** What was typed or pasted, for the tiles that get the same. */
   | { tile: 'typed' | 'pasted'; text: string }
   /** A paste was stopped. */

@@ -327,6 +327,17 @@ test('the title of the tab carries the mark of a tile, and an end is said', asyn
   await page.waitForFunction(() => document.title === '✕ web-1:0, web-2:0');
 });
 
+test('a console that is named twice, once by its id, stands there once', async () => {
+  logIn(1);
+  const [{ name, id }] = at.proxy.fleet;
+  const page = await at.page(DESKTOP, at.proxy.url(`at=${name}/0&at=${id}/0&at=${id}/1`, '/consoles'));
+  const sessions = await letIn(3);
+  await see(page.getByText('2 consoles'));
+  assert.equal(sessions.length, 1);
+  assert.equal(await page.getByRole('region').count(), 2);
+  await see(page.getByText(`${name}:0 is here already`));
+});
+
 test('whoever is not logged in is led to the login, and back to the same consoles', async () => {
   logIn(2);
   at.proxy.caller = null;

@@ -50,12 +50,16 @@ function append(one: Place): void {
   place.append(tile.element);
 }
 
-function close(tile: Tile): void {
-  const at = tiles.indexOf(tile);
+function remove(tile: Tile): void {
   tiles = tiles.filter((other) => other !== tile);
   broadcast.leave(tile);
   tile.leave();
   show();
+}
+
+function close(tile: Tile): void {
+  const at = tiles.indexOf(tile);
+  remove(tile);
   const next = tiles[Math.min(at, tiles.length - 1)];
   if (next) next.focusBar();
   else element('add', HTMLElement).focus();
@@ -72,10 +76,22 @@ function hear(tile: Tile, message: FromTile): void {
   if (message.tile === 'stopped') return broadcast.pass(tile, { tile: 'stop' });
   if (message.tile === 'step') return step(tile, message.by);
   if (message.tile === 'login') return askToLogIn();
+  if (message.tile === 'opened') return know(tile, message.server);
   tile.hear(message);
   broadcast.show();
   showTitle();
   if (tile.tone === 'failed' && before !== 'failed') say(`${tile.title}: ${tile.state}`);
+}
+
+/** Removes a console that is here by another name too: what is typed into all would reach its guest twice. */
+function know(tile: Tile, server: string): void {
+  tile.server = server;
+  const other = tiles.find((one) => one !== tile && one.server === server && one.place.port === tile.place.port);
+  if (!other) return;
+  const wasActive = tile.isActive;
+  remove(tile);
+  if (wasActive) other.focus();
+  say(`${other.title} is here already`);
 }
 
 /** Nobody is logged in: that is the first thing to do, unless a console is open. */

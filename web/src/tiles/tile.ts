@@ -21,6 +21,8 @@ export class Tile {
   attached = false;
   types = false;
   mark = '';
+  /** The id of the server, once it is known. */
+  server = '';
   tone = 'waiting';
 
   constructor(
