@@ -20,6 +20,7 @@ use serialproxy_proto::id::SessionId;
 use serialproxy_proto::token::AskedMode;
 use serialproxy_proto::token::Mode;
 use tokio::time::Instant;
+use tokio::time::sleep;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
 
@@ -27,10 +28,16 @@ use crate::api::Api;
 use crate::api::ConsoleRequest;
 use crate::command::Begin;
 use crate::command::script::Run;
+use crate::connect::FIRST_PAUSE;
+use crate::connect::LONGEST_PAUSE;
 use crate::connect::door::Attached;
 use crate::connect::door::Door;
+use crate::connect::door::passes;
+use crate::connect::ledger::Again;
+use crate::connect::ledger::Ledger;
 use crate::connect::muting::Muting;
 use crate::connect::terminal::Signals;
+use crate::connect::view::Seen;
 use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
 use crate::failure::Failure;
@@ -40,6 +47,7 @@ use crate::run::shell::Script;
 use crate::run::shell::asks_for_login;
 use crate::run::shell::last_line;
 use crate::text::grouped;
+use crate::text::say;
 
 const ENTER: &[u8] = b"\r";
 const INTERRUPT: &[u8] = b"\x03";
@@ -79,7 +87,7 @@ pub(crate) async fn run(api: &Api, command: &Run) -> Result<(), Failure> {
         attached = door.attach() => attached.map_err(busy)?,
         signal = signals.caught() => return Err(Failure::Signal(signal)),
     };
-    let mut console = Console::new(attached);
+    let mut console = Console::new(door, attached);
     let outcome = console.run(command, &mut signals).await;
     console.wire.close().await;
     match outcome? {
@@ -99,21 +107,37 @@ fn busy(failure: Failure) -> Failure {
 }
 
 /// A console at which this command types.
-struct Console {
+struct Console<'a> {
+    door: Door<'a>,
     wire: Wire,
     session: SessionId,
     server: String,
-    /// Offset of the next byte of output.
-    offset: u64,
+    /// The next byte of output.
+    seen: Seen,
     acknowledged: u64,
     heard: Instant,
+    typed: Ledger,
+    /// How long the server keeps the session without a connection.
+    grace: Duration,
+    /// Whether the command is typed, so that a lost connection may be resumed. Before, it would be taken for
+    /// a shell that does not respond.
+    resumes: bool,
 }
 
-impl Console {
-    fn new(Attached { wire, hello, .. }: Attached) -> Self {
-        let offset = hello.offset;
-        let (session, server, heard) = (hello.session, hello.server.name, Instant::now());
-        Self { wire, session, server, offset, acknowledged: offset, heard }
+impl<'a> Console<'a> {
+    fn new(door: Door<'a>, Attached { wire, hello, .. }: Attached) -> Self {
+        Self {
+            door,
+            wire,
+            session: hello.session,
+            server: hello.server.name,
+            seen: Seen { line: hello.line, offset: hello.offset },
+            acknowledged: hello.offset,
+            heard: Instant::now(),
+            typed: Ledger::default(),
+            grace: Duration::from_secs(hello.grace),
+            resumes: false,
+        }
     }
 
     /// Returns the command's exit code.
@@ -124,6 +148,7 @@ impl Console {
         let caught = tokio::select! {
             begun = self.begin(&mut script) => {
                 begun?;
+                self.resumes = true;
                 None
             }
             signal = signals.caught() => Some(signal),
@@ -168,7 +193,7 @@ impl Console {
 
     /// Makes sure that the port is at a prompt, and types the command.
     async fn begin(&mut self, script: &mut Script) -> Result<(), Failure> {
-        self.wire.send_bytes(ENTER.to_vec());
+        self.types(ENTER.to_vec());
         let mut prompt = Vec::new();
         self.until_quiet(PROMPT, QUIET, &mut prompt).await?;
         if prompt.is_empty() {
@@ -178,7 +203,7 @@ impl Console {
             return Err(Failure::LoginPrompt(self.server.clone()));
         }
         for line in script.lines() {
-            self.wire.send_bytes([line.as_bytes(), ENTER].concat());
+            self.types([line.as_bytes(), ENTER].concat());
             self.until_quiet(ECHO, ECHOED, script.unread()).await?;
         }
         Ok(())
@@ -206,7 +231,7 @@ impl Console {
 
     /// Ends the command by Ctrl-C, which also drops a line that no shell has read. Prints what had come.
     async fn interrupt(&mut self, script: &mut Script, stdout: &mut Stdout) {
-        self.wire.send_bytes(INTERRUPT.to_vec());
+        self.types(INTERRUPT.to_vec());
         // It may be stdout that has failed.
         let _ = stdout.print(script.take(b"").output());
         let limit = if script.has_begun() { END } else { QUIET };
@@ -220,44 +245,107 @@ impl Console {
         let _ = timeout(limit, ended).await;
     }
 
-    /// The next output.
+    fn types(&mut self, bytes: Vec<u8>) {
+        self.typed.sent(&bytes);
+        self.wire.send_bytes(bytes);
+    }
+
+    /// The next output, over another connection if this one is lost.
     async fn output(&mut self) -> Result<Bytes, Failure> {
         loop {
-            let event = match timeout_at(self.heard + SILENCE, self.wire.next(true)).await {
-                Ok(event) => event,
-                Err(_) if self.heard.elapsed() >= LOST => {
-                    return Err(Failure::Lost("the proxy does not respond".to_owned()));
-                }
-                Err(_) => {
-                    self.wire.send_ping();
-                    match timeout_at(self.heard + LOST, self.wire.next(true)).await {
-                        Ok(event) => event,
-                        Err(_) => continue,
-                    }
-                }
-            };
-            self.heard = Instant::now();
-            match event {
+            match self.event().await {
                 Event::Bytes(bytes) => {
-                    self.offset += bytes.len() as u64;
-                    if self.offset >= self.acknowledged + ACKNOWLEDGE {
-                        self.acknowledged = self.offset;
-                        self.wire.send_control(&ClientMessage::Ack { offset: self.offset });
+                    self.seen.offset += bytes.len() as u64;
+                    if self.seen.offset >= self.acknowledged + ACKNOWLEDGE {
+                        self.acknowledge();
                     }
                     return Ok(bytes);
                 }
                 Event::Control(message) => self.control(message)?,
                 Event::SignOfLife => {}
                 Event::Closed { code, reason } => {
-                    return Err(Failure::Closed { code, reason, own: false });
+                    let failure = Failure::Closed { code, reason, own: false };
+                    match known(code) {
+                        Some(CloseCode::Draining | CloseCode::Idle | CloseCode::HostLost) => {
+                            self.come_back(failure).await?;
+                        }
+                        _ => return Err(failure),
+                    }
                 }
-                Event::Lost(cause) => return Err(Failure::Lost(cause)),
+                Event::Lost(cause) => self.come_back(Failure::Lost(cause)).await?,
             }
         }
     }
 
+    /// The next event. A proxy that stays silent is lost.
+    async fn event(&mut self) -> Event {
+        let mut pinged = false;
+        loop {
+            let silence = if pinged { LOST } else { SILENCE };
+            match timeout_at(self.heard + silence, self.wire.next(true)).await {
+                Ok(event) => {
+                    self.heard = Instant::now();
+                    return event;
+                }
+                Err(_) if pinged => return Event::Lost("the proxy does not respond".to_owned()),
+                Err(_) => {
+                    self.wire.send_ping();
+                    pinged = true;
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.acknowledged = self.seen.offset;
+        self.wire.send_control(&ClientMessage::Ack { offset: self.seen.offset });
+    }
+
+    /// Resumes the session, which stays the one that types for a while.
+    async fn come_back(&mut self, lost: Failure) -> Result<(), Failure> {
+        if !self.resumes {
+            return Err(lost);
+        }
+        tell(&format!("{lost}; trying again for {} s", self.grace.as_secs()));
+        let until = Instant::now() + self.grace;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.door.go_on(self.seen, AskedMode::Only(Mode::Write));
+            match self.door.attach().await {
+                Ok(attached) => return self.go_on(attached, lost).await,
+                Err(failure) if !passes(&failure) => return Err(busy(failure)),
+                Err(_) if Instant::now() + pause >= until => return Err(lost),
+                Err(_) => sleep(pause).await,
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Goes on over a new connection. What was typed arrives once; where that is not certain, nothing is
+    /// typed again.
+    async fn go_on(&mut self, attached: Attached, lost: Failure) -> Result<(), Failure> {
+        let Attached { wire, hello, counts_on, .. } = attached;
+        if !counts_on || hello.mode != Mode::Write {
+            wire.close().await;
+            return Err(lost);
+        }
+        self.wire = wire;
+        self.heard = Instant::now();
+        let Again { offset, bytes } = self.typed.resume(hello.input);
+        self.wire.send_control(&ClientMessage::Input { offset });
+        if !bytes.is_empty() {
+            self.wire.send_bytes(bytes);
+        }
+        tell("connected again");
+        Ok(())
+    }
+
     fn control(&mut self, message: ServerMessage) -> Result<(), Failure> {
         match message {
+            ServerMessage::Ack { input } => {
+                self.typed.acknowledge(input);
+                Ok(())
+            }
             ServerMessage::Gap { from, to } => {
                 Err(Failure::Missing(grouped(to.saturating_sub(from))))
             }
@@ -279,6 +367,13 @@ impl Console {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Tells a person. A script takes whatever is on stderr for a failure.
+fn tell(notice: &str) {
+    if isatty(rustix::stdio::stderr()) {
+        say(notice);
     }
 }
 

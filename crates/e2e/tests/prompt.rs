@@ -15,9 +15,11 @@ use rustix::process::Signal;
 use rustix::process::kill_process;
 use serde_json::Value;
 use serde_json::json;
+use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
+use serialproxy_e2e::network::Network;
 use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::stderr;
 use serialproxy_e2e::stdout;
@@ -33,7 +35,10 @@ struct Prompt {
 
 impl Prompt {
     async fn new() -> Self {
-        let host = Host::fixed().await;
+        Self::at(Host::fixed().await).await
+    }
+
+    async fn at(host: Host) -> Self {
         let guest = host.boot(1).await;
         host.shell(&guest, 0).await.0.say(r#"{"type":"pen","do":"release"}"#).await;
         let prompt = Self { host, guest };
@@ -96,6 +101,30 @@ impl Prompt {
         assert_eq!(&printed, b"begun\n");
         client
     }
+}
+
+#[tokio::test]
+async fn a_command_goes_on_over_a_broken_network_and_all_of_its_output_comes_once() {
+    let near = free_port();
+    let url = format!("http://127.0.0.1:{near}/serial.html");
+    let prompt = Prompt::at(Host::start(&["--serial_console-base_url", &url]).await).await;
+    let (_, port) = prompt.host.server.proxy.rsplit_once(':').unwrap();
+    let network = Network::new(near, port.parse().unwrap()).await;
+
+    let count = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line $i; done";
+    let from = prompt.host.server.line(&prompt.guest.id, 0).await["offset"].clone();
+    let mut client = prompt.begin(&format!("echo begun; sleep 2; {count}; exit 7")).await;
+    network.refuse();
+    let all = json!({"regex": "^line 300$", "from": from});
+    assert_eq!(prompt.wait(all).await["matched"], true);
+    network.mend().await;
+    let mut printed = String::new();
+    within(client.stdout.as_mut().unwrap().read_to_string(&mut printed)).await.unwrap();
+    let lines: Vec<String> = (1..=300).map(|line| format!("line {line}\n")).collect();
+    assert_eq!(printed, lines.concat());
+    let output = within(client.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(stderr(&output), "");
 }
 
 #[tokio::test]

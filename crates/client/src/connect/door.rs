@@ -24,7 +24,6 @@ use crate::command::Begin;
 use crate::connect::addresses::Addresses;
 use crate::connect::terminal::grid;
 use crate::connect::view::Seen;
-use crate::connect::view::View;
 use crate::connect::wire::Event;
 use crate::connect::wire::Wire;
 use crate::failure::Failure;
@@ -128,21 +127,16 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Makes the next connection continue where the last one, whose output was `view`, ended; at
-    /// another address if there is one. A script that cannot type any more fails, and a person
-    /// watches.
-    pub(crate) fn go_on(&mut self, view: &View, is_interactive: bool) {
+    /// Makes the next connection continue where the last one, which did not watch unless `mode` is to
+    /// watch, ended; at another address if there is one.
+    pub(crate) fn go_on(&mut self, seen: Seen, mode: AskedMode) {
         if let Some(address) = self.address.take() {
             self.addresses.postpone(address);
         }
         self.claim = None;
-        self.seen = Some(view.seen());
-        self.typed = self.session.filter(|_| !view.is_watching());
-        self.mode = match (view.is_watching(), is_interactive) {
-            (true, _) => AskedMode::Only(Mode::Watch),
-            (false, true) => AskedMode::Auto,
-            (false, false) => AskedMode::Only(Mode::Write),
-        };
+        self.seen = Some(seen);
+        self.typed = self.session.filter(|_| mode != AskedMode::Only(Mode::Watch));
+        self.mode = mode;
     }
 
     /// Whether `line` is another than the line of the last connection.

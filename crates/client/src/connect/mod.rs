@@ -5,7 +5,7 @@ pub(crate) mod door;
 mod escape;
 mod guest;
 mod keyboard;
-mod ledger;
+pub(crate) mod ledger;
 mod menu;
 pub(crate) mod muting;
 mod notices;
@@ -18,7 +18,7 @@ mod session;
 mod status;
 pub(crate) mod terminal;
 mod typing;
-mod view;
+pub(crate) mod view;
 pub(crate) mod wire;
 
 use std::time::Duration;
@@ -44,8 +44,8 @@ use crate::failure::known;
 
 /// How long to try to reconnect, unless the proxy keeps a session for longer.
 const RECONNECT_TIME: Duration = Duration::from_secs(60);
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Why a connection, or the command, ended.
 #[derive(Debug)]
@@ -104,7 +104,13 @@ async fn stay(terminal: &mut Terminal, door: &mut Door<'_>, mut attached: Attach
             Err(failure) => return End::Failed(failure),
         };
         let (end, view) = session.run().await;
-        door.go_on(&view, terminal.is_interactive());
+        // A script that cannot type any more fails, and a person watches.
+        let mode = match (view.is_watching(), terminal.is_interactive()) {
+            (true, _) => AskedMode::Only(Mode::Watch),
+            (false, true) => AskedMode::Auto,
+            (false, false) => AskedMode::Only(Mode::Write),
+        };
+        door.go_on(view.seen(), mode);
         let failure = match end {
             End::Left => break,
             End::Failed(failure) => failure,
