@@ -1,11 +1,13 @@
-// What the user can do: the parts of an action, and what menus, header, palette, help and keyboard need of all of
-// them. The actions themselves are listed in actions.ts.
+// The type of an action, and the registry that header, menus, palette, help and keyboard share. The actions themselves
+// are listed in actions.ts.
 
 import type { IconName } from './icons';
 import { isPressed, isPressedOutside } from './shortcuts';
 import type { View } from './view';
 
-/** The menus, in the order of their buttons in the header; that of `places` is at its left. */
+/**
+ * The menus and their labels, in the order of their buttons in the header. The button of `places` is at its left end.
+ */
 export const MENUS = {
   places: 'Menu',
   share: 'Share',
@@ -18,42 +20,42 @@ export const MENUS = {
 export type MenuName = keyof typeof MENUS;
 
 /**
- * Whether an action can be chosen now. What this user never may is absent. What is only impossible now says `why`, as
- * the end of a sentence: `you are watching`. `checked` makes it a switch, or one choice of several.
+ * Whether an action can be chosen now. `absent`: not for this user or console, so it is not shown. `why`: not now, with
+ * the reason as the end of a sentence (`you are watching`). `checked`: a switch, or one choice of several.
  */
 export type State = 'available' | 'absent' | { why: string } | { checked: boolean };
 
 export interface Action {
   /** Also the id of its button in the header. */
   readonly id: string;
-  /** In menus, palette and help; with `…` where it asks before it acts. */
+  /** Its label. It ends in `…` if the action asks before it acts. */
   readonly name: string | (() => string);
-  /** Its name in its section, which says the rest. */
+  /** Its label within its section, without the section's name. */
   readonly short?: string;
   /** Where it is shown besides palette and help: as a button of the header, or in a menu. */
   readonly place?: 'bar' | MenuName;
-  /** Actions of one section stand together in their menu. A section of choices shows its name. */
+  /** Groups actions within their menu. */
   readonly section?: string;
-  /** Of a button of the header. */
+  /** The icon of its button in the header. */
   readonly icon?: IconName;
-  /** What the name leaves out. */
+  /** Shown beside its label in a menu. */
   readonly note?: string;
-  /** As `Ctrl+Shift+C`. The guest does not get this key. */
+  /** In the form `Ctrl+Shift+C`. The guest does not get this key. */
   readonly shortcut?: string | (() => string);
-  /** A key that counts outside of the terminal and of fields only. */
+  /** A key that triggers the action only while the focus is outside of the terminal and of input fields. */
   readonly outside?: string;
-  /** Whether the browser itself does what the shortcut means. */
+  /** Whether the shortcut is handled elsewhere: by the browser, or by tile.ts. */
   readonly native?: boolean;
-  /** Whether it is one choice of its section. */
+  /** Whether it is one of the mutually exclusive choices of its section. */
   readonly isChoice?: boolean;
-  /** Whether its menu stays open, so that it can be pressed again and again. */
+  /** Whether its menu stays open, so that the user can press it repeatedly. */
   readonly stays?: boolean;
   /** Without it, the action is always available. */
   state?(view: View): State;
   run(view: View): unknown;
 }
 
-/** All actions, in the state of now. */
+/** All actions, with their current states. */
 export class Actions {
   private readonly listeners: (() => void)[] = [];
 
@@ -63,13 +65,13 @@ export class Actions {
     private readonly say: (words: string) => void,
   ) {}
 
-  /** Runs `listener` whenever a name or a state may have changed. */
+  /** Runs `listener` now, and whenever a name or a state may have changed. */
   follow(listener: () => void): void {
     this.listeners.push(listener);
     listener();
   }
 
-  /** The view changed, or something else that names and states look at. */
+  /** To be called when the view, or anything else that names and states depend on, has changed. */
   refresh(): void {
     for (const listener of this.listeners) listener();
   }
@@ -78,7 +80,7 @@ export class Actions {
     return action.state?.(this.view()) ?? 'available';
   }
 
-  /** Does it, or says why that is impossible now. */
+  /** Runs the action, or tells the user why it is not possible now. */
   run(action: Action): void {
     const state = this.state(action);
     if (typeof state === 'object' && 'why' in state) return this.say(`${nameOf(action)}: ${state.why}.`);
@@ -96,7 +98,7 @@ export class Actions {
   }
 }
 
-/** Without the `…`. */
+/** The action's name without the `…`. */
 export function nameOf(action: Action): string {
   return labelOf(action).replace(/…$/, '');
 }

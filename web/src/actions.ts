@@ -3,10 +3,10 @@
 //
 // To add an action, add an entry below: an id, a name, where it is shown (`place`: a menu, or `bar` for a button of the
 // header; without one it is in palette and help only), what it does (`run`) and, if it is not always possible, when it
-// is (`state`). In a menu, entries stand in the order of this list; those of one `section` stand together. A key comes
-// by `shortcut: 'Ctrl+Shift+X'`, which the guest does not get any more. A part of the page that the entry needs goes
-// into `Page`; when `state` or `name` look at something besides the view, that part calls `actions.refresh()`
-// after a change. The fields are explained at `Action` in action.ts.
+// is (`state`). In a menu, entries have the order of this list, and those of one `section` form a group. `shortcut:
+// 'Ctrl+Shift+X'` assigns a key, which the guest then no longer gets. If the entry needs a part of the page, add that
+// to `Page`. If `state` or `name` depend on something besides the view, that part calls `actions.refresh()` after a
+// change. The fields are explained at `Action` in action.ts.
 
 import type { Action, Actions, State } from './action';
 import { ask } from './ask';
@@ -36,7 +36,7 @@ import { STEPS, isTile, tellAround } from './tile';
 import type { Tools } from './tools';
 import type { View } from './view';
 
-/** The parts of the page that do what is chosen. */
+/** The parts of the page that carry out the actions. */
 export interface Page {
   bell: Bell;
   clipboard: Clipboard;
@@ -77,13 +77,13 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
       place: 'bar',
       icon: 'paste',
       shortcut: 'Ctrl+Shift+V',
-      // The browser itself pastes into the terminal, which needs no permission.
+      // On this key, the browser itself pastes into the terminal, which needs no permission.
       native: true,
       state: () => possible(session.noPaste),
       run: () => clipboard.paste(),
     },
 
-    // Elsewhere.
+    // Other consoles and pages.
     {
       id: 'switch',
       name: 'Switch server…',
@@ -225,7 +225,7 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
     landmark(past, 'login', 'Last login prompt'),
     { id: 'end', name: 'End of the output', run: () => screen.term.scrollToBottom() },
 
-    // Keys that the browser or this page keeps, and what the guest gets for them.
+    // Keys that the browser or this page handles itself, and the bytes that the guest gets for them.
     key(page, 'ctrl-w', 'Ctrl+W', '\x17'),
     key(page, 'ctrl-t', 'Ctrl+T', '\x14'),
     key(page, 'ctrl-n', 'Ctrl+N', '\x0e'),
@@ -244,7 +244,7 @@ export function actionsOf(page: Page, actions: () => Actions): Action[] {
     setting(page, 'enter', 'Enter sends'),
     setting(page, 'newline', 'Line feed'),
 
-    // Now and then.
+    // The menu More.
     {
       id: 'fit',
       name: 'Fit guest to window',
@@ -339,10 +339,13 @@ function present(isThere: boolean): State {
   return isThere ? 'available' : 'absent';
 }
 
-/** The page in a tile hears these keys itself, also where there is no console. */
+/** tile.ts handles these keys itself, so that they also work in a tile without a console. */
 const TILES: Action[] = STEPS.map(({ by, ...step }) => ({ ...step, native: true, run: () => tellAround({ tile: 'step', by }) }));
 
-/** Static lines and Nova's servers have no power action, and no break either. */
+/**
+ * A command to the machine. It is absent without the permission `power`, which nobody has on static lines and Nova's
+ * servers; these have no break either.
+ */
 function command(id: Command, name: string, section: string, run: () => unknown): Action {
   const state = ({ attachment }: View): State =>
     attachment?.mayPower ? possible(whyNoCommand(id, attachment)) : 'absent';
@@ -371,7 +374,7 @@ function key({ press, screen }: Page, id: string, name: string, text: string): A
   };
 }
 
-/** Goes to the next value. */
+/** An action that switches a setting to its next value. */
 function setting({ screen, settings }: Page, id: 'backspace' | 'enter' | 'newline', name: string): Action {
   return {
     id,
@@ -386,7 +389,7 @@ function setting({ screen, settings }: Page, id: 'backspace' | 'enter' | 'newlin
   };
 }
 
-/** A section of the menu View, of which one is chosen. */
+/** A section of the menu View with mutually exclusive choices. */
 function choices<T extends string>(
   section: string,
   names: Record<T, string>,

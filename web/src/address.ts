@@ -1,29 +1,29 @@
-// Where the token comes from and where it is kept: it arrives in the address, leaves the address bar
-// and the history at once, and stays in this tab's storage so that a reload works, and Back. The key with
-// which the tab's session can come back is kept beside it. Both are kept for each console that the tab was at.
+// The token arrives in the address. The page removes it from the address bar and the history at once, and keeps it in
+// this tab's session storage, so that a reload and Back work. The resume key of the tab's session is kept beside it.
+// Both are kept for each console that the tab has opened.
 
 import type { AskedMode, Mode } from './messages';
 
 const STORE = 'serialproxy.console';
 const SESSION_STORE = 'serialproxy.session';
 
-/** What this page attaches with. */
+/** What this page attaches with: a console's address and its token. */
 export interface Access {
   /** The path of the console URL; the socket opens at the same one. */
   path: string;
   token: string;
-  /** What to ask for; without it, to type where nobody else does. */
+  /** The mode to ask for. Default: type if nobody else does (`auto`). */
   mode?: Mode;
 }
 
-/** A session that can come back. */
+/** A session that can be resumed. */
 export interface Kept {
   session: string;
-  /** The key for resuming it once. */
+  /** The resume key, valid once. */
   resume: string;
 }
 
-/** Takes the access out of the address bar, or else what this tab kept for this path. */
+/** Takes the access from the address bar or, if there is no token, what this tab kept for this path. */
 export function takeAccess(): Access | undefined {
   const { pathname, search } = location;
   const query = new URLSearchParams(search);
@@ -31,7 +31,7 @@ export function takeAccess(): Access | undefined {
   const mode = query.get('mode');
   if (!token && mode !== 'watch') return load<Access>(STORE, pathname);
   if (!token) {
-    // To watch, no session comes back that typed here.
+    // A request to watch must not resume a session that typed here.
     store(SESSION_STORE, pathname, undefined);
     return undefined;
   }
@@ -60,16 +60,16 @@ export function keptSession({ path }: Access): Kept | undefined {
 
 /** How one attempt attaches, and where its output begins. */
 export interface Request {
-  /** Instead of the token. */
+  /** The resume key, used instead of the token. */
   resume?: string | undefined;
   mode?: AskedMode | undefined;
-  /** The grid that the screen is painted for, unless somebody else types: then the page shows their grid. */
+  /** The grid for which the proxy paints the screen. While somebody else types, it uses that user's grid instead. */
   grid?: { rows: number; cols: number } | undefined;
-  /** The first offset that this page lacks, and the line id that it counts in. */
+  /** The offset of the first byte that this page lacks, and the id of the line to which it belongs. */
   from?: { offset: number; line: string } | undefined;
 }
 
-/** The socket's address for one attempt; without a mode the token's own counts. */
+/** The WebSocket URL for one attempt. Without `mode`, the token's own mode applies. */
 export function socketUrl(access: Access, { resume, mode, from, grid }: Request): string {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const query = new URLSearchParams(resume ? { resume } : { token: access.token });
@@ -91,7 +91,7 @@ function store(name: string, path: string, value: object | undefined): void {
     if (value) sessionStorage.setItem(`${name} ${path}`, JSON.stringify(value));
     else sessionStorage.removeItem(`${name} ${path}`);
   } catch {
-    // Storage can be switched off or full; then a reload asks for a new URL.
+    // Storage can be switched off or full; then a reload needs a new console URL.
   }
 }
 

@@ -1,42 +1,43 @@
-// All output that the server keeps of a line, as lines of text: more than the terminal holds.
+// All output of a line that the proxy keeps, as lines of text: more than the terminal holds.
 
 import { matchesIn } from './matches';
 
-/** Bytes of the newest output that are searched, or loaded into the terminal: more than fits there. */
+/** Maximum bytes of the newest output that are searched, or loaded into the terminal. The terminal holds less. */
 export const MOST = 32 * 1024 * 1024;
 
-/** Lines that are searched at a time, before the page may do something else. */
+/** Lines that are searched before the search yields to the event loop. */
 const AT_ONCE = 20_000;
 
-/** Hits that are kept, and the lines around one that are shown. */
+/** Maximum number of hits that are listed, and of lines that are shown before and after one. */
 const KEPT = 200;
 const AROUND = 30;
 
-/** Characters of a line that are shown at most: a guest may print megabytes without a line feed. */
+/** Maximum characters of a line that are shown: a guest may print megabytes without a line feed. */
 export const LONGEST = 2000;
 
-/** Escape sequences, and other control characters but tabs. */
+/** Escape sequences, and control characters other than tab and line feed. */
 const CONTROL =
   /\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]/g;
 
 /** A line that matches. */
 export interface Hit {
-  /** Its place among all lines. */
+  /** Index of the line in the archive. */
   at: number;
   line: string;
+  /** The match: its first index in the line, and the index after its last. */
   from: number;
   to: number;
-  /** How many newer hits have the same line. */
+  /** Number of newer hits whose line has the same text. */
   rank: number;
 }
 
-/** Newer hits first, and how many there are in all. */
+/** The newest hits, the newest first, and the number of all lines that match. */
 export interface Hits {
   newest: Hit[];
   count: number;
 }
 
-/** A piece of the history, and where the kept output began and ended when it was read. */
+/** A piece of the history, the offset of its first byte, and where the output ended when the download began. */
 export interface Piece {
   bytes: ArrayBuffer;
   offset: number;
@@ -45,7 +46,7 @@ export interface Piece {
 
 export class Archive {
   private readonly lines: string[];
-  /** Whether output is kept that is older than this. */
+  /** Whether the proxy keeps output that is older than this archive. */
   readonly isCut: boolean;
 
   private constructor(lines: string[], isCut: boolean) {
@@ -53,7 +54,9 @@ export class Archive {
     this.isCut = isCut;
   }
 
-  /** Downloads it. `pieces` gives what is kept from an offset on, in order. */
+  /**
+   * Downloads the archive. `pieces` yields the newest bytes that the proxy keeps, at most as many as it is asked for.
+   */
   static async download(pieces: (newest: number) => AsyncGenerator<Piece>): Promise<Archive> {
     const decoder = new TextDecoder();
     const lines: string[] = [];
@@ -86,7 +89,7 @@ export class Archive {
     return hits;
   }
 
-  /** The lines before a hit, and those after it, as far as they are shown. */
+  /** The lines to show before and after a hit, each cut to `LONGEST` characters. */
   around({ at }: Hit): [before: string[], after: string[]] {
     const shown = (from: number, to: number): string[] =>
       this.lines.slice(from, to).map((line) => (line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line));
@@ -94,7 +97,7 @@ export class Archive {
   }
 }
 
-/** What a terminal would show of a line, if nothing moved its cursor. */
+/** The text of a line as a terminal would show it if nothing moved the cursor. */
 function plainLine(bytes: string): string {
   return bytes.replace(CONTROL, '').trimEnd();
 }

@@ -1,5 +1,5 @@
-// The times at which rows arrived, beside them. The server knows when it read which bytes of the line; this knows
-// which byte begins which row. Rows of a painted screen have no bytes: to know their times, the history is shown anew.
+// Arrival times beside the rows. The proxy knows when it read each byte of the line; this part knows with which byte
+// each row begins. The rows of a painted screen have no offsets: to show their times, the page loads the history again.
 
 import type { IDisposable, IMarker, Terminal } from '@xterm/xterm';
 
@@ -8,10 +8,10 @@ import type { Times } from './messages';
 import type { Origin } from './output';
 import { keep, kept } from './preferences';
 
-/** Rows whose bytes are known at most: more than a terminal holds. */
+/** Maximum number of rows whose offsets are kept: more than a terminal holds. */
 const MOST = 60_000;
 
-/** Milliseconds between two questions to the server. */
+/** Minimum milliseconds between two requests for times. */
 const PAUSE = 200;
 
 const SETTING = 'arrival-times';
@@ -20,18 +20,18 @@ export class Arrivals {
   private readonly gutter = element('gutter', HTMLElement);
   /** The offset of the first byte of each row, by its number since the terminal was filled. */
   private readonly offsets = new Map<number, number>();
-  /** What follows each line feed of the text that is being parsed. */
+  /** The offsets after each line feed of the text that is being parsed, the last one first. */
   private feeds: number[] = [];
-  /** A row whose number is known: rows above may be dropped. */
+  /** A marker in the row with the number `anchored`: the terminal may drop rows above it. */
   private anchor: IMarker | undefined;
   private anchored = 0;
   private times: Times = { type: 'times', from: 0, to: 0, times: [] };
-  /** What was asked for since the last output. */
+  /** The range that was requested since the last output. */
   private asked = '';
   private listening: IDisposable[] = [];
   private pausing: ReturnType<typeof setTimeout> | undefined;
 
-  /** `ask` asks the server for the times of the bytes from an offset on and before another. */
+  /** `ask` requests the times of the bytes from the first offset up to, but not including, the second. */
   constructor(
     private readonly term: Terminal,
     private readonly ask: (from: number, to: number) => void,
@@ -83,7 +83,7 @@ export class Arrivals {
     this.feeds = [];
   }
 
-  /** The server's answer. */
+  /** Takes the proxy's answer. */
   show(times: Times): void {
     this.times = times;
     this.draw();
@@ -109,7 +109,7 @@ export class Arrivals {
     const { baseY, cursorY } = this.term.buffer.active;
     const { anchor } = this;
     if (anchor && anchor.line >= 0) return this.anchored - anchor.line + baseY + cursorY;
-    // It was dropped: all rows are new.
+    // There is no anchor, or the terminal dropped its row: the numbers continue beyond all that are in use.
     this.anchored = anchor ? this.anchored + MOST : baseY + cursorY;
     this.anchor = this.term.registerMarker(0);
     return this.anchored;
@@ -152,7 +152,7 @@ export class Arrivals {
   }
 }
 
-/** `04:58:12.34`, in the reader's own clock; nothing for an unknown time. */
+/** `04:58:12.34`, in the reader's time zone; empty for an unknown time. */
 function clock(time: string | undefined): string {
   const at = new Date(time ?? '');
   if (Number.isNaN(at.getTime())) return '';

@@ -1,40 +1,40 @@
-// Asks before something that others notice or that can't be undone.
+// A dialog with a question, for example before an action that others notice or that cannot be undone.
 
 import { buttons, openDialog } from './dialog';
 import { button, make } from './elements';
 
-/** What is asked. */
+/** What the dialog shows. */
 export interface Question {
   title: string;
   text: string;
-  /** The button that goes on. */
+  /** Label of the button that confirms. */
   yes: string;
-  /** Whether going on may do harm. */
+  /** Whether confirming may do harm: then the focus starts on Cancel. */
   danger?: boolean;
-  /** Shown as it is. */
+  /** A text that is shown verbatim. */
   preview?: string;
-  /** The label of a field for words to others. */
+  /** Label of a field for a reason that others see. */
   reason?: string;
-  /** Something to choose from: values and their words. */
+  /** Options to choose from: values and their labels. */
   choices?: [value: string, words: string][];
-  /** What they are called; without it a command. */
+  /** Label of the options. Default: `Command`. */
   choice?: string;
-  /** The value that is chosen at first. */
+  /** The value that is selected at first. */
   chosen?: string;
 }
 
-/** What the user said. */
+/** The user's answer. */
 export interface Answer {
   reason: string;
   choice: string;
 }
 
-/** Characters of a reason at most. */
+/** Maximum characters of a reason. */
 const REASON = 200;
 
 let isAsking = false;
 
-/** The answer, or nothing for no, as while something else is asked. */
+/** The answer. Undefined if the user cancels, or if another question is open. */
 export async function ask(question: Question): Promise<Answer | undefined> {
   if (isAsking) return undefined;
   const { title, danger = false, preview, reason, choices, choice } = question;
@@ -56,7 +56,7 @@ export async function ask(question: Question): Promise<Answer | undefined> {
   const first = reason === undefined || danger ? cancel : words;
   const dialog = openDialog(title, [form], first);
   dialog.element.setAttribute('aria-describedby', text.id);
-  // Enter in the field presses the button that goes on.
+  // Enter in the field presses the button that confirms.
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     dialog.close('yes');

@@ -1,11 +1,11 @@
-// What one attached session knows: its user, who types, who asks to type, who else is attached, and the state
-// of the serial port. A value: what a message changes is a new one.
+// What an attached session knows: its user, who types, who asks to type, who else is attached, and the state of the
+// serial port. Immutable: a message that changes it makes a new value.
 
 import type { Holder } from './endings';
 import { sizeMessage } from './messages';
 import type { Cause, Hello, LineState, Pen, ServerMessage, Size, Viewer } from './messages';
 
-/** Seconds that the user who types has to refuse a request, where the proxy does not say. */
+/** Seconds that the user who types has to answer a request, if the proxy does not say. */
 const ASKED_FOR = 15;
 
 /** Somebody asks to type. */
@@ -21,17 +21,17 @@ export interface PenRequest {
 export class Attachment {
   readonly state: LineState;
   readonly reason: string;
-  /** Why no bytes flow, or why what is typed waits. */
+  /** Why no output flows, or why input waits. */
   readonly cause: Cause | undefined;
   readonly viewers: number = 1;
   readonly who: readonly Viewer[] = [];
   /** The user who types, `null` for nobody, or undefined while the proxy has not said. */
   readonly writer: string | null | undefined;
-  /** Since when (RFC 3339), where the proxy says so. */
+  /** Since when that user has been typing (RFC 3339), if the proxy says so. */
   readonly since: string | undefined;
-  /** Where that user's connection is lost: when others can type, in milliseconds since 1970. */
+  /** If that user's connection is lost: when others can type, in milliseconds since 1970. */
   readonly freeAt: number | undefined;
-  /** In this case: when it was last seen, in milliseconds since 1970. */
+  /** If that user's connection is lost: when its last sign of life came, in milliseconds since 1970. */
   readonly seenAt: number | undefined;
   /** Whether the session that types is another one of this page's user. */
   readonly ownHolder: boolean = false;
@@ -68,12 +68,12 @@ export class Attachment {
     return this.cause === 'crashed';
   }
 
-  /** Whether the guest is on, and reads nothing now. */
+  /** Whether the guest is on, but reads no input now. */
   get halted(): boolean {
     return this.paused || this.crashed;
   }
 
-  /** Whether the guest is off. A guest whose port cannot be reached is not. */
+  /** Whether the guest is off. A guest whose port is unreachable does not count as off. */
   get stopped(): boolean {
     return this.cause === 'stopped';
   }
@@ -97,7 +97,7 @@ export class Attachment {
     return this.hello.can.includes('power');
   }
 
-  /** Whether the session that types is another one of this user, so that nobody has to be asked. */
+  /** Whether another session of this page's user types, so that nobody has to be asked. */
   get mayTakeFromOwn(): boolean {
     return this.mayType && this.ownHolder;
   }
@@ -107,17 +107,17 @@ export class Attachment {
     return this.request !== undefined && this.request.session === this.hello.session;
   }
 
-  /** Its user asked to take over, and may not. */
+  /** The state after this page's user tried to take over without being allowed to. */
   afterRefusedForce(): Attachment {
     return this.with({ mayNotForce: true });
   }
 
-  /** The notice about who types is read, or out of date. */
+  /** The state after the user dismissed the notice about who types, or after it became outdated. */
   afterNotice(): Attachment {
     return this.with({ loss: undefined, refusal: undefined, mayNotForce: false });
   }
 
-  /** What is known after a message. */
+  /** The state after a message. */
   after(message: ServerMessage): Attachment {
     if (message.type === 'state') {
       return this.with({ state: message.state, reason: message.reason, cause: message.cause });
@@ -135,7 +135,7 @@ export class Attachment {
     }
     const isFree = state === 'free';
     const writes = state === 'held' && session === this.hello.session;
-    // A notice about a user who no longer types is out of date.
+    // A notice about a user who no longer types is outdated.
     const changed = this.holder !== undefined && this.holder !== session;
     const next = (changed ? this.afterNotice() : this).with({
       since,
@@ -147,7 +147,7 @@ export class Attachment {
       writes,
       writer: isFree ? null : (holder ?? by),
     });
-    // The strip says that another window of this user types now.
+    // With cause `moved`, the strip already says that another window of this user types.
     if (state === 'lost' && cause !== 'moved') return next.with({ loss: { by, reason } });
     if (writes) return next.afterNotice();
     return this.asks && reason?.startsWith('denied') ? next.with({ refusal: refusal(pen) }) : next;
@@ -165,7 +165,7 @@ export function holderOf(pen: Pen, user: string): Holder {
   return { user, session, since, own, freeAt: freeAt(pen), can };
 }
 
-/** When a console whose user lost the connection is free, in milliseconds since 1970. */
+/** When the console of a user who lost the connection becomes free, in milliseconds since 1970. */
 function freeAt({ free_in: seconds }: Pen): number | undefined {
   return seconds === undefined ? undefined : Date.now() + seconds * 1000;
 }

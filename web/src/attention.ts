@@ -1,10 +1,10 @@
-// The tab's title and icon: the console's name, with a mark when something came while nobody looked.
+// The tab's title and icon: the console's name, with a mark for events that the user has not seen.
 
 import { element } from './elements';
 
 const MARK = '● ';
 
-/** What the user wanted to be told of. */
+/** The mark for an event of which the user asked to be notified. */
 const RUNG = '🔔 ';
 
 /** The icon with a dot. */
@@ -20,7 +20,7 @@ export class Attention {
   private readonly icon = element('icon', HTMLLinkElement);
   private readonly usual = this.icon.href;
 
-  /** `onTitle` hears what the tab's title is. */
+  /** `onTitle` gets the tab's title whenever the title or its mark is set. */
   constructor(private readonly onTitle: (title: string) => void) {
     document.addEventListener('visibilitychange', () => this.see());
     window.addEventListener('focus', () => this.see());
@@ -31,18 +31,18 @@ export class Attention {
     return !document.hidden && document.hasFocus();
   }
 
-  /** What the tab shows. */
+  /** Sets the name in the title. */
   rename(name: string): void {
     this.name = name;
     this.set(this.mark);
   }
 
-  /** Something came. */
+  /** There is new output: marks a hidden tab. */
   call(): void {
     if (document.hidden && !this.mark) this.set(MARK);
   }
 
-  /** Something came that the user wanted to be told of. */
+  /** An event occurred of which the user asked to be notified. */
   ring(): void {
     if (!this.isSeen) this.set(RUNG);
   }

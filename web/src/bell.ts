@@ -1,5 +1,5 @@
-// The bell: tells the user of a login prompt, a kernel panic, a text or silence, by the tab's mark and, if they allow
-// it, by a notification of the browser.
+// The bell notifies the user of a login prompt, a kernel panic, a text or silence: by a mark on the tab and, if the
+// user allows it, by a notification of the browser.
 
 import type { Attention } from './attention';
 import { buttons, openDialog } from './dialog';
@@ -8,13 +8,13 @@ import { CONTROL, Landmarks } from './landmarks';
 import type { Landmark } from './landmarks';
 import { count } from './times';
 
-/** Characters of a text that is waited for. */
+/** Maximum characters of the text to wait for. */
 const TEXT = 100;
 
-/** Characters of an escape sequence that may be split over frames. */
+/** An unfinished escape sequence of fewer characters is kept until the next frame. */
 const SPLIT = 64;
 
-/** Milliseconds in which the same thing rings once. */
+/** Milliseconds within which the same event rings only once. */
 const ONCE = 10_000;
 
 const MINUTE = 60_000;
@@ -26,14 +26,14 @@ const FOUND: Record<Landmark, string> = { login: 'Login prompt', panic: 'Kernel 
 interface Wanted {
   login: boolean;
   panic: boolean;
-  /** Minutes; 0 for none. */
+  /** Minutes of silence; 0 to ignore silence. */
   silence: number;
   text: string;
 }
 
 export class Bell {
   private wanted: Wanted = { login: false, panic: false, silence: 0, text: '' };
-  /** The end of what was printed: an unfinished escape sequence, and characters that the text may begin with. */
+  /** The end of the output so far: an unfinished escape sequence, and characters with which the text may begin. */
   private cut = '';
   private tail = '';
   private silent: ReturnType<typeof setTimeout> | undefined;
@@ -41,7 +41,7 @@ export class Bell {
   private readonly landmarks = new Landmarks();
   private readonly rung = new Map<string, number>();
 
-  /** `say` shows a short message; `onChange` hears that it was turned on or off. */
+  /** `say` shows a short message; `onChange` runs when the bell was set. */
   constructor(
     private readonly attention: Attention,
     private readonly say: (words: string) => void,
@@ -53,7 +53,7 @@ export class Bell {
     return login || panic || silence > 0 || text !== '';
   }
 
-  /** Live output. */
+  /** Searches live output, and restarts the wait for silence. */
   printed(output: string): void {
     this.listen();
     const { login, panic, text } = this.wanted;
@@ -68,11 +68,11 @@ export class Bell {
     const plain = this.tail + (isCut ? all.slice(0, escape) : all).replace(CONTROL, '');
     const at = plain.lastIndexOf(text);
     if (at >= 0) this.ring(`“${text}” was printed`);
-    // What has rung does not ring again with what follows.
+    // A match must not ring again together with later output.
     this.tail = plain.slice(Math.max(at < 0 ? 0 : at + text.length, plain.length - text.length + 1));
   }
 
-  /** Asks what the user wants to be told of. */
+  /** Opens the dialog in which the user chooses the events. `console` is the console's name. */
   open(console: string): void {
     const login = box('A login prompt', this.wanted.login);
     const panic = box('A kernel panic', this.wanted.panic);
@@ -104,19 +104,19 @@ export class Bell {
     this.listen();
     this.onChange();
     if (!this.isOn) return this.say('The bell is off.');
-    // Browsers ask only after a click, which this is.
+    // Browsers ask only after a click, such as the one on Save.
     if (permission() === 'default') await Notification.requestPermission();
     this.say(permission() === 'granted' ? 'The bell is on.' : `The bell is on. ${hint()}`);
   }
 
-  /** Says whether there is a session: without one, silence means nothing. */
+  /** Sets whether a session is attached: without one, silence means nothing. */
   hear(hears: boolean): void {
     if (hears === this.hears) return;
     this.hears = hears;
     this.listen();
   }
 
-  /** Begins to wait for silence. */
+  /** Starts to wait for silence again. */
   private listen(): void {
     clearTimeout(this.silent);
     const { silence } = this.wanted;
@@ -139,7 +139,7 @@ export class Bell {
         notification.close();
       });
     } catch {
-      // Chromium on Android notifies from service workers only. The mark is there.
+      // Chromium on Android allows notifications only from service workers. The mark on the tab remains.
     }
   }
 }
@@ -148,7 +148,7 @@ function permission(): NotificationPermission | undefined {
   return 'Notification' in window && window.isSecureContext ? Notification.permission : undefined;
 }
 
-/** How the user will be told. */
+/** Says how the user will be notified. */
 function hint(): string {
   const mark = 'Its tab is marked';
   switch (permission()) {

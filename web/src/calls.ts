@@ -1,14 +1,14 @@
-// Calls of the API by the terminal page, through the proxy that serves it. The proxy knows who makes them by the
-// cookie of a login, which this page never sees.
+// API calls of the terminal page and of the page with tiles, through the proxy that serves them. The cookie of a login
+// authenticates them; scripts cannot read it.
 
 import { root } from './places';
 
-/** Milliseconds that a call may take. */
+/** Timeout of a call, in milliseconds. */
 const PATIENCE = 20_000;
 
-/** Why a call was not done; the message is for people. */
+/** Why a call failed. The message is for the user. */
 export class Fault extends Error {
-  /** `status` is 0 when nobody answered. */
+  /** `status` is the HTTP status, or 0 if there was no valid answer. */
   constructor(
     readonly status: number,
     message: string,
@@ -17,7 +17,7 @@ export class Fault extends Error {
   }
 }
 
-/** The answer to a call, which is JSON; none to what deletes. */
+/** The JSON of the answer, or undefined for 204. Throws a `Fault`. */
 export async function call<T = void>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T> {
   const init: RequestInit = { method, cache: 'no-store', credentials: 'same-origin' };
   if (body) {

@@ -1,5 +1,5 @@
-// Copy and paste. Browsers offer `navigator.clipboard` on https and localhost only, and some never
-// let a page read it, so each way has a second one and a word for the user.
+// Copy and paste. Browsers offer `navigator.clipboard` on https and localhost only, and some never let a page read it.
+// So copying has a fallback, and if an operation fails, the user is told what to do instead.
 
 import type { Screen } from './terminal';
 
@@ -9,11 +9,11 @@ export class Clipboard {
     private readonly say: (words: string) => void,
     private readonly onPaste: (text: string) => Promise<void>,
   ) {
-    // Before xterm.js hears of it, which would send all of it at once.
+    // In the capture phase, before xterm.js, which would send the whole text at once.
     screen.term.element?.addEventListener('paste', (event) => this.take(event), { capture: true });
   }
 
-  /** Copies what is selected in the terminal, or `text`. */
+  /** Copies `text`, by default the terminal's selection. */
   async copy(text = this.screen.term.getSelection()): Promise<void> {
     if (!text) return this.say('Nothing is selected. Select some text, then copy.');
     if (await this.write(text)) this.say('Copied.');
@@ -21,13 +21,13 @@ export class Clipboard {
     this.screen.focus();
   }
 
-  /** Copies words of ours; where that isn't possible, they are shown. */
+  /** Copies a text of this page, such as a command, and shows it. */
   async copyWords(words: string): Promise<void> {
     this.say((await this.write(words)) ? `Copied: ${words}` : `Copy this yourself: ${words}`);
     this.screen.focus();
   }
 
-  /** A link is shown only where it cannot be copied: whoever reads it can use it. */
+  /** Copies a link. Shows it only if copying fails, because everybody who reads the link can use it. */
   async copyLink(url: string): Promise<void> {
     this.say((await this.write(url)) ? 'Copied a link that only watches.' : `Copy this yourself: ${url}`);
     this.screen.focus();
@@ -53,7 +53,7 @@ export class Clipboard {
     if (text) void this.onPaste(text);
   }
 
-  /** Whether a text could be copied. */
+  /** Copies a text, and returns whether that succeeded. */
   async write(text: string): Promise<boolean> {
     return (await writeModern(text)) || writeClassic(text);
   }

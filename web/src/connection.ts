@@ -1,30 +1,29 @@
-// One WebSocket to the proxy, from its opening to its close code. Never retries and knows nothing of
-// the terminal.
+// One WebSocket to the proxy, from its opening to its close code. It never retries, and knows nothing of the terminal.
 
 import { Code, SUBPROTOCOL, parseMessage } from './messages';
 import type { ClientMessage, ServerMessage } from './messages';
 import type { Reach } from './reach';
 
-/** Bytes of input per frame: far below what a proxy takes as one message. */
+/** Maximum bytes of input per frame: far below the proxy's limit for a message. */
 const FRAME_BYTES = 16 * 1024;
 
 /**
- * Milliseconds that a WebSocket may take to open, longer than a proxy waits for a slow Nova; and after which
+ * Milliseconds after which opening a WebSocket fails, which is longer than the proxy waits for Nova, and after which
  * the page says that there is no answer yet.
  */
 const OPEN_WAIT = 30_000;
 const SLOW = 5000;
 
-/** Milliseconds that the proxy has to answer our close. */
+/** Milliseconds to wait for the proxy's answer to a close. */
 const CLOSE_WAIT = 2000;
 
-/** Receives what arrives. */
+/** Receives the events of a connection. */
 export interface Listener {
   onMessage(message: ServerMessage): void;
   onBytes(bytes: Uint8Array): void;
-  /** The WebSocket takes long to open. */
+  /** The WebSocket has not opened within `SLOW`. */
   onSlow(): void;
-  /** Comes exactly once, unless `close` was called before. */
+  /** Called exactly once, unless `close` or `abandon` was called before. */
   onClose(code: number, reason: string): void;
 }
 
@@ -54,7 +53,7 @@ export class Connection {
     this.listen(this.socket);
   }
 
-  /** Sends input. After the connection's end it goes nowhere. */
+  /** Sends input. Drops it unless the connection is open. */
   sendBytes(bytes: Uint8Array<ArrayBuffer>): void {
     const { socket } = this;
     if (socket?.readyState !== WebSocket.OPEN) return;
@@ -68,13 +67,13 @@ export class Connection {
     if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   }
 
-  /** Leaves the connection; its session is resumed over another one. */
+  /** Leaves the connection. Another one resumes its session. */
   abandon(): void {
     this.leave();
     this.socket?.close(Code.comingBack);
   }
 
-  /** Ends the session; resolves when the proxy knows, or when it doesn't answer. */
+  /** Ends the session. Resolves when the proxy confirms it, or after `CLOSE_WAIT`. */
   close(): Promise<void> {
     this.leave();
     const { socket } = this;
@@ -105,7 +104,7 @@ export class Connection {
     };
   }
 
-  /** The WebSocket does not open. */
+  /** The WebSocket did not open. `late`: it got no answer within `OPEN_WAIT`. */
   private async fail(late: boolean): Promise<void> {
     const { listener } = this;
     for (const timer of this.timers) clearTimeout(timer);

@@ -1,10 +1,10 @@
-// The one kind of dialog of both pages: modal, it keeps the focus inside and gives it back, and Escape closes it.
+// The dialog of all pages. It is modal, keeps the focus inside, returns the focus when it closes, and Escape closes it.
 
 import { button, make } from './elements';
 
 export interface Dialog {
   readonly element: HTMLDialogElement;
-  /** Resolves with what it was closed with; with '' for Escape. */
+  /** Resolves with the value passed to `close`, or with '' for Escape. */
   readonly closed: Promise<string>;
   close(value?: string): void;
 }
@@ -17,7 +17,7 @@ export function openDialog(name: string, content: HTMLElement[], first: HTMLElem
   let close: Dialog['close'] = () => undefined;
   const closed = new Promise<string>((resolve) => {
     close = (value = '') => {
-      // First, since closing gives the focus back, and who waits may want it elsewhere.
+      // Before it resolves: closing returns the focus, which the caller may want to move elsewhere.
       element.close();
       element.remove();
       resolve(value);
@@ -37,7 +37,7 @@ export function buttons(...row: HTMLElement[]): HTMLElement {
   return make('div', 'buttons', ...row);
 }
 
-/** Shows something, until it is closed. */
+/** Shows content, with a button that closes the dialog. */
 export function showDialog(name: string, ...content: HTMLElement[]): Dialog {
   const end = button('Close', () => dialog.close());
   const dialog = openDialog(name, [make('h2', '', name), ...content, buttons(end)], end);

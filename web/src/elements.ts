@@ -1,13 +1,12 @@
-// Finds the elements that the page's HTML promises, and makes others.
+// Finds elements of the page's HTML, and makes others.
 
-/** The element with this id. Throws if serial.html and the code disagree. */
+/** The element with this id. Throws if the page's HTML has no such element of this type. */
 export function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`serial.html has no ${type.name} #${id}`);
   return found;
 }
 
-/** A button that does one thing. */
 export function button(label: string, onClick: () => void): HTMLButtonElement {
   const made = make('button', '', label);
   made.type = 'button';

@@ -10,19 +10,20 @@ import { named } from './names';
 import { plain } from './plain';
 import { because, describeSince } from './words';
 
-/** What the page can offer after an end. */
+/** What the page can offer after a session ended. */
 export type Offer =
   | 'reconnect'
   | 'watch'
   | 'ask'
   | 'force'
+  /** Resume the session that is open in another window. */
   | 'here'
-  /** Type instead of one's own session that lost its connection. */
+  /** Type here instead of the user's other session, which lost its connection. */
   | 'back'
   | 'dismiss'
   /** Open the console with a fresh token. */
   | 'reopen'
-  /** The same while the guest is off: the session waits for it. */
+  /** The same while the guest is off: the new session waits for it. */
   | 'wait'
   /** Go to the servers page. */
   | 'servers'
@@ -34,16 +35,16 @@ const NEW_URL: Offer[] = ['servers', 'command'];
 
 /** How a session ended, in words. */
 export interface Ending {
-  /** For the status line, after `closed`. */
+  /** For the status line, after `closed:` or before `, trying again`. */
   short: string;
   /** Whole sentences. */
   text: string;
   offers: Offer[];
-  /** Whether the page comes back by itself. */
+  /** Whether the page reconnects by itself. */
   retry: boolean;
-  /** Whether that takes a fresh token. */
+  /** Whether a new session needs a fresh token. */
   isExpired?: boolean;
-  /** The name of a document that helps. */
+  /** File name of a document that helps. */
   document?: string;
 }
 
@@ -54,9 +55,9 @@ export interface Holder {
   since?: string | undefined;
   /** Whether it is another session of this page's user. */
   own?: boolean | undefined;
-  /** Where its connection is lost: when the console is free, in milliseconds since 1970. */
+  /** If its connection is lost: when the console becomes free, in milliseconds since 1970. */
   freeAt?: number | undefined;
-  /** What this page's user may do, where the proxy said so. */
+  /** What this page's user may do, if the proxy said so. */
   can?: Action[] | undefined;
 }
 
@@ -70,9 +71,9 @@ export interface End {
   console: Console | undefined;
   /** Who types, if that is why this page was refused. */
   holder: Holder | undefined;
-  /** What this page asked for; without it the URL's own mode counted. */
+  /** The mode that this page asked for. Undefined: `auto`, or the token's own mode. */
   mode: Mode | undefined;
-  /** Whether that is the session that this page had before it lost the connection. */
+  /** Whether the holder is the session that this page had before it lost the connection. */
   earlier: boolean;
   /** Whether the page can get a fresh token. */
   mayReopen: boolean;
@@ -81,7 +82,7 @@ export interface End {
   now: Date;
 }
 
-/** Reads `busy: alice since 2026-11-22T09:00:00Z`, and passes over what may follow in parentheses. */
+/** Reads `busy: alice since 2026-11-22T09:00:00Z`, and ignores what follows in parentheses. */
 export function parseBusy(reason: string): Holder | undefined {
   const match = /^busy: (.+?)(?: since (\S+)(?: \(.+\))?)?$/.exec(reason);
   return match?.[1] ? { user: match[1], since: match[2] } : undefined;
@@ -159,7 +160,7 @@ const ENDINGS: Record<number, Describe> = {
           `This console URL has expired or was revoked. Get a new one: ${describeUrlCommand(console)}`,
           NEW_URL,
         ),
-  // A page that did not ask to type is not refused because its URL only allows watching.
+  // Only a request to type is refused because the URL only allows watching.
   [Code.forbidden]: ({ mode }, why) =>
     stay(
       'not allowed',
@@ -269,7 +270,7 @@ export const LEFT: Ending = {
   retry: false,
 };
 
-/** A new session of this page meets its earlier one, whose resume key is lost. */
+/** A new session of this page is refused because the earlier one, whose resume key is lost, still holds the pen. */
 const EARLIER_SESSION: Ending = {
   short: 'your earlier session is still there',
   text:

@@ -1,5 +1,5 @@
-// How the page gets into a console without a console URL: whoever is logged in at this site gets a fresh token
-// for it, and whoever is not is led to the login and back.
+// Opens a console without a console URL. A user who is logged in at this site gets a fresh token for it; others are led
+// to the login, and then back.
 
 import { keepAccess } from './address';
 import type { Access } from './address';
@@ -11,7 +11,7 @@ import { consolePath, root, serversPage } from './places';
 import type { Place } from './places';
 import { goToLogin, isTile, loginAround, tellAround } from './tile';
 
-/** Servers of one name that are offered at most. */
+/** Maximum number of servers of the same name that are offered. */
 const MOST = 20;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -22,7 +22,7 @@ interface Server {
   can: (Action | 'watch')[];
 }
 
-/** Access to the console of this page's address; none where the page says why, or is left. */
+/** Access to the console that this page's address names. Undefined if the page says why not, or is being left. */
 export async function enter(place: Place): Promise<Access | undefined> {
   try {
     const servers = await find(place.server);
@@ -53,12 +53,12 @@ export async function freshToken(server: string, port: number, watches: boolean)
   return token;
 }
 
-/** Whether this user may type at a server, as far as the API says. */
+/** Whether the API lets this user type at a server; false if there is no such server. Throws a `Fault`. */
 export async function mayType(server: string): Promise<boolean> {
   return (await find(server))[0]?.can.includes('write') ?? false;
 }
 
-/** The servers that a name or an id means. */
+/** The servers with this name, or the one with this id. */
 async function find(server: string): Promise<Server[]> {
   if (UUID.test(server)) {
     const answer = await call<{ server: Server }>('GET', `v1/servers/${server}`).catch(missing);
@@ -82,7 +82,7 @@ function refuse(place: Place, error: unknown): undefined {
     link.textContent = 'Log in';
     tellAround({ tile: 'login' });
   }
-  // What was decided stays so; what failed may work now.
+  // Another try does not change a refusal, but may succeed after other failures.
   element('try-again', HTMLElement).hidden = fault.status >= 400 && fault.status < 429;
 }
 
@@ -96,7 +96,7 @@ function explain(place: Place, text: string): undefined {
   if (!isTile) element('unopened', HTMLElement).focus();
 }
 
-/** Offers the servers that have one name, by their ids. */
+/** Offers several servers of the same name, by their ids. */
 function offer(place: Place, servers: Server[]): undefined {
   explain(place, `You see ${servers.length} servers of this name. Choose one:`);
   const links = servers.map(({ id }) => {

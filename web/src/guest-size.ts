@@ -1,14 +1,14 @@
-// The size that the guest's terminal was set to, beside the window's: a serial port tells the guest nothing of it.
+// The terminal size that the guest uses, beside the window's. A serial port cannot tell the guest the window's size.
 
 import { element } from './elements';
 import type { Settings } from './settings';
 import type { View } from './view';
 import { describeNoPaste } from './words';
 
-/** What a guest takes for granted. */
+/** The size that a guest assumes by default. */
 const USUAL = { rows: 24, cols: 80 };
 
-/** There the footer has no room for it. */
+/** In a window this narrow, the footer has no room for the sizes. */
 const PHONE = matchMedia('(max-width: 480px)');
 
 interface Grid {
@@ -21,10 +21,10 @@ export class GuestSize {
   private view: View | undefined;
   private window: Grid | undefined;
   private guest: Grid = USUAL;
-  /** The boot of which the guest's size is known. */
+  /** The boot to which `guest` applies: line id and epoch. */
   private boot = '';
 
-  /** `fit` tells the guest the window's size. */
+  /** `fit` tells the guest the window's size; `onDismiss` runs after `toggle`. */
   constructor(
     private readonly settings: Settings,
     fit: () => void,
@@ -34,12 +34,12 @@ export class GuestSize {
     element('hide-sizes', HTMLElement).addEventListener('click', () => this.toggle());
   }
 
-  /** Whether the footer can show it. */
+  /** Whether the footer has room for the sizes. */
   get hasRoom(): boolean {
     return !PHONE.matches;
   }
 
-  /** Shows the sizes or not, from now on. */
+  /** Shows or hides the sizes, and keeps the choice. */
   toggle(): void {
     this.settings.sizes.next();
     this.refresh();
@@ -89,7 +89,7 @@ function store(boot: string, grid: Grid): void {
   try {
     sessionStorage.setItem(STORE, JSON.stringify({ boot, ...grid }));
   } catch {
-    // Storage can be switched off; then a reload takes the usual size for granted.
+    // Storage can be switched off; then a reload assumes the default size.
   }
 }
 

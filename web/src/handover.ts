@@ -1,5 +1,5 @@
-// Windows of one browser that had the same session tell each other its newest resume key, so that each of
-// them can have the session back.
+// Windows of one browser that had the same session tell each other its newest resume key, so that each of them can
+// resume the session.
 
 import type { Kept } from './address';
 
@@ -12,7 +12,7 @@ export class Handover {
   constructor() {
     this.channel.onmessage = ({ data }) => {
       const { session, resume } = data as Kept;
-      // Keys of sessions that this window never had are not kept.
+      // Ignores keys of sessions that this window never had.
       if (this.keys.has(session)) this.keys.set(session, resume);
     };
   }

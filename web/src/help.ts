@@ -1,11 +1,11 @@
-// The help: every key of the page, from the list of actions, and those habits that need no action.
+// The help lists every key of the page: those of the actions, and those that the browser and the terminal handle.
 
 import { nameOf, shortcutOf } from './action';
 import type { Actions } from './action';
 import { showDialog } from './dialog';
 import { make } from './elements';
 
-/** What the browser and the terminal do by themselves. */
+/** Keys and gestures that the browser and the terminal handle themselves. */
 const HABITS: [keys: string, does: string][] = [
   ['Shift+PgUp, Shift+PgDn', 'Scroll by a page'],
   ['Shift+Insert, middle click', 'Paste'],
@@ -14,7 +14,7 @@ const HABITS: [keys: string, does: string][] = [
 
 export function openHelp(actions: Actions): void {
   const table = make('table', 'help');
-  // It scrolls by the keyboard, too.
+  // Makes it scrollable with the keyboard.
   table.tabIndex = 0;
   for (const action of actions.list) {
     const keys = [shortcutOf(action), action.outside && `${action.outside} (outside the terminal)`].filter(Boolean);

@@ -3,12 +3,13 @@
 
 import type { Piece } from './archive';
 
-/** Milliseconds for one piece. */
+/** Timeout for one piece, in milliseconds. */
 const LATEST = 20_000;
 
 /**
- * What was kept at the beginning of the download, in order, and of that the newest bytes. Where something is missing,
- * the next piece begins behind it.
+ * Yields what was kept when the download began, in order; with `newest`, only that many of the newest bytes. If the
+ * proxy drops bytes meanwhile, the next piece begins behind them. `key` is the session's resume key. Throws an `Error`
+ * with the proxy's reason.
  */
 export async function* historyPieces(path: string, key: string, newest = Infinity): AsyncGenerator<Piece> {
   const address = new URL('history', new URL(path, location.href));
@@ -32,7 +33,7 @@ export async function* historyPieces(path: string, key: string, newest = Infinit
   } while (from < end);
 }
 
-/** All of it as a file; where something is missing, a line says so. */
+/** The whole history as a file. A line in it says where bytes are missing. */
 export async function fetchHistory(path: string, key: string): Promise<Blob> {
   const parts: BlobPart[] = [];
   let next = 0;

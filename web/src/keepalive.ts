@@ -1,27 +1,28 @@
-// Pings the proxy while the page is visible, and after a key that is not acknowledged: measures the round trip,
-// says for how long nothing answered, and finds a dead connection that nobody closed.
+// Pings the proxy while the page is visible, and after a key that is not acknowledged: measures the round trip, reports
+// for how long nothing answered, and detects a dead connection that nobody closed.
 
-/** Milliseconds to the first ping, which else would wait behind the screen, and between two pings. */
+/** Milliseconds to the first ping, which would otherwise wait behind the painted screen, and between two pings. */
 const FIRST = 1000;
 const EVERY = 5000;
 
-/** Milliseconds that a key may wait for its acknowledgement, and a ping for any byte, before that is told. */
+/** Milliseconds after which a key without acknowledgment causes a ping, and a ping without any answer is reported. */
 const KEY = 2000;
 const PONG = 1000;
 
-/** Milliseconds without any byte after a ping, after which the connection is taken for dead. */
+/** Milliseconds of silence after a ping after which the connection counts as dead. */
 const SILENCE = 20_000;
 
-/** Round trips of which the median is shown: a single one says little. */
+/** Number of round trips whose median is shown, because single ones vary. */
 const TRIPS = 3;
 
-/** Sends the pings, and receives what they show. */
+/** Sends the pings, and receives the results. */
 export interface Listener {
   ping(id: number): void;
-  /** The round trip in milliseconds, or nothing while it is not known. */
+  /** The round trip in milliseconds, or undefined while it is not known. */
   onLatency(milliseconds: number | undefined): void;
-  /** Nothing has answered since then, in milliseconds since 1970; or it does again. */
+  /** Since when nothing has answered, in milliseconds since 1970; undefined when there is an answer again. */
   onUnanswered(since: number | undefined): void;
+  /** The connection counts as dead. */
   onSilence(): void;
 }
 
@@ -30,11 +31,13 @@ export class Keepalive {
   private keyTimer: ReturnType<typeof setTimeout> | undefined;
   private pongTimer: ReturnType<typeof setTimeout> | undefined;
   private id = 0;
-  /** When the ping without an answer was sent: by the clock that includes suspend, and by the exact one. */
+  /**
+   * When the unanswered ping was sent: by `Date.now`, which counts suspend, and by the more precise `performance.now`.
+   */
   private sentAt: number | undefined;
   private pingedAt = 0;
   private heardAt = 0;
-  /** When the first key was pressed that is not acknowledged. */
+  /** When the first key was sent that is not acknowledged. */
   private typedAt: number | undefined;
   /** Whether this proxy answers pings at all. */
   private answers = false;
@@ -120,7 +123,7 @@ export class Keepalive {
     this.pongTimer = setTimeout(() => this.doubt(sentAt), PONG);
   }
 
-  /** The ping has no answer yet. */
+  /** Reports a ping that has no answer yet. */
   private doubt(sentAt: number): void {
     this.doubtLater(sentAt);
     if (document.hidden) return;

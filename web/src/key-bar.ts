@@ -8,13 +8,13 @@ import { keep, kept } from './preferences';
 export interface Keys {
   readonly applicationCursor: boolean;
   press(text: string): void;
-  /** Sends what the on-screen keyboard composes: it comes before the next key. */
+  /** Sends the text that the on-screen keyboard composes, because it precedes the next key. */
   flush(): void;
   /** Shows the on-screen keyboard, or hides it. */
   toggleKeyboard(): void;
 }
 
-/** Arrows, with their names for screen readers. */
+/** Arrows, with their names for screen readers and the last characters of their sequences. */
 const ARROWS: [label: string, name: string, final: string][] = [
   ['←', 'Left', 'D'],
   ['↓', 'Down', 'B'],
@@ -24,13 +24,13 @@ const ARROWS: [label: string, name: string, final: string][] = [
 
 const SIGNS = ['|', '/', '-', '~'];
 
-/** What a VT220 and xterm send for F1 to F12. */
+/** What a VT220 and xterm send for F1 to F12, without the ESC. */
 const FUNCTION_KEYS = [
   ...['OP', 'OQ', 'OR', 'OS'],
   ...[15, 17, 18, 19, 20, 21, 23, 24].map((number) => `[${number}~`),
 ];
 
-/** Beside the function keys: what browsers keep, and what is rare. */
+/** Shown beside the function keys: keys that browsers handle themselves, and rarely used ones. */
 const OTHERS: [label: string, text: string][] = [
   ['Ctrl+W', '\x17'],
   ['Ctrl+T', '\x14'],
@@ -43,7 +43,7 @@ const OTHERS: [label: string, text: string][] = [
 
 const TOUCH = matchMedia('(pointer: coarse)');
 
-/** What xterm adds to a key's number for these. */
+/** xterm sends the sum of these, plus 1, as a key's modifier parameter. */
 const ALT = 2;
 const CTRL = 4;
 
@@ -87,7 +87,7 @@ export class KeyBar {
     return choice === undefined ? TOUCH.matches : choice === 'on';
   }
 
-  /** Shows or hides it from now on. */
+  /** Shows or hides the bar, and keeps the choice. */
   toggle(): void {
     keep('key-bar', this.wanted ? 'off' : 'on');
     this.show(this.writes);
@@ -100,12 +100,15 @@ export class KeyBar {
     if (this.bar.hidden) this.release();
   }
 
-  /** Whether the next key means something else. */
+  /** Whether Ctrl or Alt is down and will change the next key. */
   get holds(): boolean {
     return isDown(this.ctrl) || isDown(this.alt);
   }
 
-  /** What `text` means while Ctrl or Alt is down. Of several characters, which no key sends, none is changed. */
+  /**
+   * Applies Ctrl and Alt to `text`, and releases them. Leaves a text unchanged that is neither one character nor a
+   * known key.
+   */
   modify(text: string): string {
     const number = (isDown(this.alt) ? ALT : 0) + (isDown(this.ctrl) ? CTRL : 0);
     if (number === 0) return text;
@@ -122,7 +125,7 @@ export class KeyBar {
   }
 }
 
-/** What Ctrl makes of a character, where it makes something of it. */
+/** The character that Ctrl makes of this one, or the same character if there is none. */
 function control(text: string): string {
   const code = text.toUpperCase().charCodeAt(0);
   if (text === '?') return '\x7f';

@@ -1,41 +1,41 @@
-// Finds what stands out in a stream of output: kernel panics and login prompts. Whatever the guest prints costs a
-// bounded time and leaves a bounded number of marks.
+// Finds landmarks in a stream of output: kernel panics and login prompts. The time that it takes and the number of
+// landmarks are bounded, whatever the guest prints.
 
 export type Landmark = 'panic' | 'login';
 
-/** Characters of a line that are looked at, and marks in one text. */
+/** Maximum characters of a line that are examined, and maximum landmarks in one text. */
 const LINE = 256;
 const MOST = 8;
 
-/** Escape sequences, and other control characters but line feeds. */
+/** Escape sequences, and control characters other than line feed. */
 export const CONTROL = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]|[\x00-\x09\x0b-\x1f\x7f]/g;
 
-/** Of Linux and the BSDs. At its end, Linux says `end Kernel panic` once more. */
+/** Kernel panics of Linux and the BSDs. Not the line `end Kernel panic` with which Linux ends a panic. */
 const PANIC = /(?:^|[^d] )Kernel panic - not syncing|^(?:\[[\d .]{1,20}\] )?panic: /;
 
 /** `demo login: `, but not `Last login: Mon…`. */
 const LOGIN = /^(?!last )(?:\S{1,64} )?login:/i;
 
-/** One of them may be in a text. */
+/** Matches every text that may contain a landmark. */
 const HINT = /panic|login:/i;
 
-/** A part of a text, and what is in the row that it ends in. */
+/** A part of a text, and the landmark in the row in which it ends. */
 export interface Part {
   text: string;
   found?: Landmark;
 }
 
 export class Landmarks {
-  /** The beginning of the present line, without sequences, and whether something was found in it. */
+  /** The beginning of the current line, without escape sequences, and whether a landmark was found in it. */
   private line = '';
   private found = false;
 
-  /** The same text, cut at the end of each line with a landmark. */
+  /** Cuts a text at the end of each line with a landmark. */
   split(text: string): Part[] {
     const parts: Part[] = [];
     const mayBe = HINT.test(this.line + text.replace(CONTROL, ''));
     let done = 0;
-    // Without a hint, only the last line matters, since it may go on.
+    // Without a hint, only the last line matters, since later text may continue it.
     let from = mayBe ? 0 : text.lastIndexOf('\n') + 1;
     if (from > 0) this.begin();
     while (from < text.length) {
@@ -54,7 +54,7 @@ export class Landmarks {
     return parts;
   }
 
-  /** The line breaks off here. */
+  /** Forgets the current line: a new one begins. */
   begin(): void {
     this.line = '';
     this.found = false;

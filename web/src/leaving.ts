@@ -1,5 +1,5 @@
-// Asks before a tab is closed in which somebody types: Ctrl+W is a key of shells and editors, and of browsers.
-// Within this site, the session waits until one is back, so nothing is asked.
+// Asks before a tab is closed in which the user types: Ctrl+W is a key of shells and editors, and of browsers.
+// Navigation within this site, except for a reload, asks nothing, because the session waits until the user is back.
 
 import { around } from './tile';
 
@@ -12,7 +12,7 @@ interface Navigating extends Event {
 /** Milliseconds within which a navigation that began leaves the page. */
 const SOON = 1000;
 
-/** `inUse` says whether a shell may be left. */
+/** `inUse` says whether leaving may interrupt a shell. */
 export function askBeforeLeaving(inUse: () => boolean): void {
   let goesOn = -Infinity;
   const { navigation } = around as { navigation?: EventTarget };

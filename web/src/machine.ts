@@ -1,5 +1,5 @@
-// What reaches the machine besides keys: break, SysRq, NMI, power. What is possible depends on the user's permissions,
-// on whether this session types, and on the state of the guest.
+// Commands to the machine: break, SysRq, NMI, power. What is possible depends on the user's permissions, on whether
+// this session types, and on the state of the guest.
 
 import { ask } from './ask';
 import type { Attachment } from './attachment';
@@ -8,7 +8,7 @@ import type { ClientMessage, PowerAction } from './messages';
 import { named } from './names';
 import type { View } from './view';
 
-/** The commands of Linux' magic SysRq that a console is likely to need. */
+/** The commands of Linux's magic SysRq that a console is likely to need. */
 const SYSRQ: [key: string, words: string][] = [
   ['h', 'h: help, lists the commands'],
   ['s', 's: write everything to the disks'],
@@ -26,7 +26,7 @@ const SYSRQ: [key: string, words: string][] = [
   ['o', 'o: power off at once'],
 ];
 
-/** What can be sent to the machine. */
+/** A command to the machine. */
 export type Command = PowerAction | 'break' | 'sysrq';
 
 const QUESTIONS: Partial<Record<PowerAction, [title: string, text: string, yes: string]>> = {
@@ -63,12 +63,12 @@ export class Machine {
   private readonly resetNow = element('reset-now', HTMLButtonElement);
   private attachment: Attachment | undefined;
 
-  /** `send` says something to the proxy, and `change` asks it to change the power. */
+  /** `send` sends a message to the proxy; `change` asks it to change the power. */
   constructor(
     readonly send: (message: ClientMessage) => void,
     private readonly change: (action: PowerAction) => void,
   ) {
-    // The reboot was asked about; this is what the host does after a minute.
+    // Without a question: the user confirmed the reboot, and the host would reset the guest by itself after a minute.
     this.resetNow.addEventListener('click', () => change('reset'));
     this.start.addEventListener('click', () => void this.power('start'));
     this.resume.addEventListener('click', () => void this.power('resume'));
@@ -83,6 +83,7 @@ export class Machine {
     this.resetNow.hidden = progress?.action !== 'reboot' || !may('reset');
   }
 
+  /** Changes the power, after a question if that interrupts the guest. */
   async power(action: PowerAction): Promise<void> {
     const question = QUESTIONS[action];
     if (question) {
@@ -105,14 +106,14 @@ export class Machine {
   }
 }
 
-/** Why a command cannot be sent now. */
+/** Why a command cannot be sent now; undefined if it can. */
 export function whyNoCommand(command: Command, attachment: Attachment): string | undefined {
   const { crashed, paused, runs, stopped, writes } = attachment;
   if (command === 'start') return stopped ? undefined : 'the guest is on';
   if (command === 'resume') return paused ? undefined : 'the guest is not paused';
   if (!runs) return 'the guest is off';
   if (command === 'nmi' || command === 'reset') return undefined;
-  // A paused guest hears nothing: it would obey hours later. One that crashed never does, and its power can be cut.
+  // A paused guest would obey only when it resumes, perhaps hours later. A crashed one never obeys, but can be stopped.
   if (paused) return 'the guest is paused';
   if (command === 'stop') return undefined;
   if (crashed) return 'the guest crashed';

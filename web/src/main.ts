@@ -55,10 +55,7 @@ import { describeSince } from './words';
 
 declare global {
   interface Window {
-    /**
-     * For tests and bug reports: the terminal's text, and the count of bytes of
-     * live output.
-     */
+    /** For tests and bug reports: the terminal's text, and the number of bytes of live output. */
     serialproxy?: { text(): string; output: Output['count'] };
   }
 }
@@ -66,7 +63,7 @@ declare global {
 /** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
-/** Milliseconds after which the page gets another fresh token by itself. */
+/** Minimum milliseconds between two fresh tokens that the page gets by itself. */
 const AGAIN = 30_000;
 
 const theme = new Theme();
@@ -190,7 +187,7 @@ function openConsole(access: Access): void {
     guestSize.fitted(screen.term);
   }
 
-  /** Types, and tells the user where that does not reach the guest. */
+  /** Sends input, and tells the user if it does not reach the guest. */
   function press(text: string): void {
     typing.text(text);
     unsent.typed(session.view);
@@ -199,7 +196,7 @@ function openConsole(access: Access): void {
   /** Sends a message to the proxy, and gives the focus back to the terminal. */
   function tell(message: ClientMessage): void {
     session.request(message);
-    // Who comes to type wants the on-screen keyboard too.
+    // A user who starts to type needs the on-screen keyboard, too.
     if (message.type === 'pen') screen.term.focus();
     else screen.focus();
   }
@@ -239,13 +236,13 @@ function openConsole(access: Access): void {
     comeToType();
   }
 
-  /** Somebody wants to type in this tile. */
+  /** The user wants to type in this tile. */
   function takeTyping(): void {
     wantsToType = true;
     comeToType();
   }
 
-  /** Types as soon as it is known that nobody else does. */
+  /** Asks to type as soon as it is known that nobody else does. */
   function comeToType(): void {
     const { attachment } = session.view;
     if (!wantsToType || attachment?.writer === undefined) return;
@@ -267,8 +264,8 @@ function openConsole(access: Access): void {
   }
 
   /**
-   * Gets a fresh token by the login of this browser, and attaches with it. By itself, the page does so once in a
-   * while at most.
+   * Gets a fresh token with the browser's login, and attaches with it. Unless the user `asked`, at most once in
+   * `AGAIN`.
    */
   async function reopen(asked: boolean): Promise<void> {
     const { hello } = session.view;
@@ -282,7 +279,7 @@ function openConsole(access: Access): void {
       screen.focus();
       session.reconnect();
     } catch (error) {
-      // A tile asks before it takes the others along.
+      // The login replaces the whole page with all tiles, so a tile goes there only if the user asked.
       if (error instanceof Fault && error.status === 401 && (asked || !isTile)) return goToLogin();
       say(error instanceof Error ? error.message : String(error));
     }
@@ -311,7 +308,7 @@ function openConsole(access: Access): void {
     const action = actions.pressed(event);
     if (!action || action.native) return;
     event.preventDefault();
-    // A question comes first.
+    // An open dialog takes precedence.
     if (!document.querySelector('dialog[open]')) actions.run(action);
   });
 
@@ -329,12 +326,12 @@ function openConsole(access: Access): void {
     element('screen', HTMLElement).addEventListener('pointerdown', takeTyping);
     addEventListener('blur', () => (wantsToType = false));
   }
-  // No keyboard comes by itself, where nobody pressed anything.
+  // Before the user presses anything, this shows no on-screen keyboard.
   if (!isTile) screen.term.focus();
   session.reconnect();
 }
 
-/** The grid of somebody else who types. */
+/** The grid of another user who types. */
 function theirGrid({ writes, writer, size }: Attachment): Size | undefined {
   return writes || !writer ? undefined : size;
 }

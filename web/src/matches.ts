@@ -1,11 +1,11 @@
-// Where a text occurs: in the terminal, newest first, and in any line. Knows nothing of the page.
+// Finds where a pattern matches: in the terminal, and in a line of text.
 
 import type { IBuffer, Terminal } from '@xterm/xterm';
 
-/** Matches that are marked and counted at most. */
+/** Maximum number of matches that are marked and counted. */
 export const LIMIT = 1000;
 
-/** Rows of one line that are searched together. */
+/** Maximum number of wrapped rows that are searched together as one line. */
 const ROWS = 100;
 
 /** What is searched, and how. */
@@ -15,30 +15,30 @@ export interface Query {
   isRegex: boolean;
 }
 
-/** A match in the terminal: its first cell, and how many cells it takes, over as many rows as it needs. */
+/** A match in the terminal: its first cell, and its number of cells, which may span several rows. */
 export interface Match {
   row: number;
   column: number;
   cells: number;
-  /** The line in which it is, however many rows that takes, and its first row. */
+  /** The text of its line, which may span several rows, and the line's first row. */
   line: string;
   start: number;
 }
 
-/** Throws a `SyntaxError` for what is no regular expression. */
+/** The pattern of a query. Throws a `SyntaxError` if it is not a regular expression. */
 export function patternOf({ text, matchesCase, isRegex }: Query): RegExp {
   const source = isRegex ? text : text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
   return new RegExp(source, matchesCase ? 'gu' : 'giu');
 }
 
-/** Where a line matches, from its start on: the first and the last index of each. */
+/** The matches in a line, in order: the first index of each, and the index after its last. Skips empty matches. */
 export function* matchesIn(line: string, pattern: RegExp): Generator<[from: number, to: number]> {
   for (const { index, 0: found } of line.matchAll(pattern)) {
     if (found) yield [index, index + found.length];
   }
 }
 
-/** The newest matches, the newest first. */
+/** The newest matches in the terminal, at most `LIMIT`, the newest first. */
 export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
   const { active: buffer } = term.buffer;
   const found: Match[] = [];
@@ -57,14 +57,14 @@ export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
   return found;
 }
 
-/** Rows that are one line. */
+/** The text of the rows from `row` to before `end`, which are one line. */
 function textOf(buffer: IBuffer, row: number, end: number): string {
   let text = '';
   for (let at = row; at < end; at += 1) text += buffer.getLine(at)?.translateToString(at === end - 1) ?? '';
   return text;
 }
 
-/** The cell of a character, counted from the start of its line: wide ones take two, combining ones none. */
+/** The last cell of a character, counted from the start of its line: wide characters take two, combining ones none. */
 function cellAt(buffer: IBuffer, cols: number, row: number, index: number): number {
   let left = index;
   for (let at = row; ; at += 1) {

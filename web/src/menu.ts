@@ -10,7 +10,7 @@ export class Menu {
   private readonly sections = new Map<string, HTMLElement>();
   private readonly shown: [Action, HTMLButtonElement][];
 
-  /** Its place is below the header, whose button `opener` is. */
+  /** The menu opens below the header, which contains `opener`. */
   constructor(
     name: MenuName,
     private readonly actions: Actions,
@@ -52,7 +52,7 @@ export class Menu {
     item.type = 'button';
     item.addEventListener('click', () => {
       if (item.ariaDisabled === 'true') return;
-      // Closed before it acts, so that a question gives the focus back to the opener.
+      // Closes before it acts, so that a dialog returns the focus to the opener.
       if (!action.stays) this.close();
       this.actions.run(action);
     });
@@ -70,7 +70,7 @@ export class Menu {
     return made;
   }
 
-  /** A menu without anything to choose has no button. */
+  /** Updates the items. A menu without visible items has no button. */
   private refresh(): void {
     for (const [action, item] of this.shown) this.show(action, item);
     for (const section of this.sections.values()) {
@@ -102,7 +102,7 @@ export class Menu {
     this.items[0]?.focus();
   }
 
-  /** Gives the focus back where it was inside. */
+  /** Returns the focus to the opener if it was inside. */
   private close(): void {
     if (this.list.contains(document.activeElement)) this.opener.focus();
     this.hide();

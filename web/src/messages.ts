@@ -1,24 +1,24 @@
-// The control messages of the `console.v1` subprotocol and the close codes, as the proxy speaks
-// them. Binary frames beside them carry the bytes of the line.
+// The control messages of the `console.v1` subprotocol and the close codes, as docs/protocol.md describes them. Binary
+// frames carry the bytes of the line.
 
 export const SUBPROTOCOL = 'console.v1';
 
 /** `watch` reads; `write` reads, and types while it holds the pen. */
 export type Mode = 'watch' | 'write';
 
-/** What a page asks for: `auto` types where nobody else does, and otherwise watches. */
+/** What a page asks for: `auto` types if nobody else does, and otherwise watches. */
 export type AskedMode = Mode | 'auto';
 
-/** Why no bytes flow, or why typed input waits. The proxy has more of them. */
+/** Why no output flows, or why input waits. The proxy sends other causes, too, which this page does not use. */
 export type Cause = 'stopped' | 'gone' | 'paused' | 'crashed' | 'unreachable' | 'held';
 
-/** Where the line's connection to the guest stands. */
+/** The state of the line's connection to the guest. */
 export type LineState = 'waiting' | 'connected' | 'failed';
 
-/** What a user may do beside watching. `force` is taking over from the user who types. */
+/** What a user may do besides watching. `force`: take over from the user who types. */
 export type Action = 'write' | 'force' | 'power';
 
-/** Always the first message of a session that was let in. */
+/** The first message of every session that the proxy accepts. */
 export interface Hello {
   type: 'hello';
   session: string;
@@ -30,27 +30,28 @@ export interface Hello {
   state: LineState;
   reason: string;
   cause?: Cause;
+  /** How many times the guest has booted. */
   epoch: number;
   /** Where the output of the last boot begins. */
   epoch_offset?: number;
-  /** Offset in the line of the first byte that follows. */
+  /** Offset of the first byte of output that follows, not counting a painted screen. */
   offset: number;
-  /** Input bytes of this session that the server has. */
+  /** Number of input bytes of this session that the proxy has received. */
   input: number;
-  /** Key for one come-back. */
+  /** The key that resumes this session, once. */
   resume?: string;
-  /** Seconds after the last sign of life for which the session can come back. */
+  /** Seconds after the last sign of life for which the session can be resumed. */
   grace?: number;
   can: Action[];
   /** Whether Nova creates the console URLs: then there are neither links nor serialproxy's commands. */
   nova?: boolean;
   /** Whether a shared link opened the session: then there are no further links. */
   shared?: boolean;
-  /** What the line wants of terminals. */
+  /** What an operator configured for terminals of this line. */
   terminal?: TerminalSettings;
 }
 
-/** What an operator set for a line; what a user sets goes before. */
+/** Defaults that an operator set for a line. The user's own settings override them. */
 export interface TerminalSettings {
   backspace?: string;
   newline?: string;
@@ -65,30 +66,30 @@ export interface State {
   cause?: Cause;
 }
 
-/** The guest started again. */
+/** The guest booted, and its output begins at `offset`. */
 export interface Epoch {
   type: 'epoch';
   epoch: number;
   offset: number;
 }
 
-/** The bytes from offset `from` up to `to` will not come. */
+/** The bytes from offset `from` up to `to` are no longer kept, and will not come. */
 export interface Gap {
   type: 'gap';
   from: number;
   to: number;
 }
 
-/** The next `bytes` bytes are replay; the live bytes go on at `offset`. */
+/** The next `bytes` bytes are replay. After them, the output continues at `offset`. */
 export interface Replay {
   type: 'replay';
-  /** A screen's bytes do not count as offset, those of the history do. */
+  /** The bytes of a screen have no offsets; those of the history do. */
   kind: 'screen' | 'history';
   bytes: number;
   offset: number;
-  /** Of a screen: where the output begins that it was painted from. */
+  /** Of a screen: the offset from which the output was painted. */
   from?: number;
-  /** Of a screen: the boots that it shows, and how many of its bytes come before each. */
+  /** Of a screen: the boots whose rows it shows, and how many of its bytes come before each. */
   boots?: { epoch: number; at: number }[];
 }
 
@@ -126,22 +127,22 @@ export interface Arrival {
 export interface Pen {
   type: 'pen';
   state: 'free' | 'held' | 'requested' | 'lost';
-  /** The session that holds it or, where it is `requested`, the one that asks. */
+  /** The session that holds the pen or, if `requested`, the one that asks for it. */
   session?: string;
   holder?: string;
-  /** Since when (RFC 3339). */
+  /** Since when the holder has it (RFC 3339). */
   since?: string;
   by?: string;
   reason?: string;
-  /** Why it changed; the proxy has more of them. */
+  /** Why it changed. The proxy sends other causes, too. */
   cause?: 'moved' | 'denied' | 'detached';
-  /** Where it is `requested`: seconds of silence after which it is granted. */
+  /** If `requested`: seconds without an answer after which it is granted. */
   seconds?: number;
-  /** Where its holder lost the connection: seconds until it is free. */
+  /** If the holder lost the connection: seconds until the pen is free. */
   free_in?: number;
-  /** In this case: seconds since its last sign of life. */
+  /** If the holder lost the connection: seconds since its last sign of life. */
   seen_ago?: number;
-  /** Whether its holder is another session of this page's user. */
+  /** Whether the holder is another session of this page's user. */
   own?: boolean;
   /** Before a refusal: what this page's user may do. */
   can?: Action[];
@@ -151,11 +152,11 @@ export interface Pen {
 export interface Viewers {
   type: 'viewers';
   count: number;
-  /** The first of them; the one that types comes first. */
+  /** At most 20 of them, the one that types first. */
   who?: Viewer[];
 }
 
-/** One who is attached, as the others see it. */
+/** An attached session, as others see it. */
 export interface Viewer {
   session: string;
   user: string;
@@ -171,25 +172,25 @@ export interface Size {
   cols: number;
 }
 
-/** Rows, and columns, of a grid at most: as the proxy has it. */
+/** Maximum rows, and maximum columns, of a grid, as in the proxy. */
 const GRID = 500;
 
-/** Characters of a reason at most: as the proxy has it. */
+/** Maximum characters of a reason, as in the proxy. */
 const REASON = 200;
 
-/** A grid as it is told to others, and as it is taken from them. */
+/** A `size` message within the protocol's bounds. Also applied to a grid that another session sent. */
 export function sizeMessage(rows: number, cols: number): Size {
   const clamp = (cells: number): number => Math.min(GRID, Math.max(1, Math.trunc(cells) || 1));
   return { type: 'size', rows: clamp(rows), cols: clamp(cols) };
 }
 
-/** A request about who types. */
+/** A request about who types. Its reason is cut to `REASON` characters. */
 export function penMessage(action: PenAction, reason?: string): ClientMessage {
   const why = [...(reason?.trim() ?? '')].slice(0, REASON).join('');
   return { type: 'pen', do: action, ...(why ? { reason: why } : {}) };
 }
 
-/** Input up to this count was handed to the guest's port. */
+/** The number of input bytes of this session that were processed: written to the guest's port, or dropped. */
 export interface InputAck {
   type: 'ack';
   input: number;
@@ -201,20 +202,20 @@ export interface Pong {
   id: number;
 }
 
-/** A console URL with which anyone watches this port, for so many seconds. */
+/** A console URL with which anyone can watch this port, and its lifetime in seconds. */
 export interface Link {
   type: 'link';
   url: string;
   seconds: number;
 }
 
-/** Something that could not be done, or that is good to know; the session goes on. */
+/** A failed request, or information. The session continues. */
 export interface Notice {
   type: 'error' | 'notice';
   message: string;
 }
 
-/** What the server says, as far as this page uses it. */
+/** The proxy's messages that this page uses. */
 export type ServerMessage =
   | Hello
   | State
@@ -231,17 +232,17 @@ export type ServerMessage =
   | Times
   | Pong;
 
-/** `take` is for what nobody or this page's own user holds. */
+/** `take` takes a pen that nobody, or another session of the same user, holds. */
 export type PenAction = 'request' | 'release' | 'grant' | 'deny' | 'take' | 'force';
 
 export type PowerAction = 'start' | 'stop' | 'reboot' | 'reset' | 'nmi' | 'pause' | 'resume';
 
-/** What this page says. */
+/** The messages of this page. */
 export type ClientMessage =
-  /** Flow control: how far this page has shown the line. */
+  /** Flow control: the offset up to which this page has shown the output. */
   | { type: 'ack'; offset: number }
   | { type: 'pen'; do: PenAction; reason?: string }
-  /** First after coming back: where the next byte of input belongs in the session's count. */
+  /** The first message after resuming: the offset of the next byte in the session's input. */
   | { type: 'input'; offset: number }
   | Size
   | { type: 'break' }
@@ -270,7 +271,7 @@ const KNOWN = [
   'pong',
 ];
 
-/** A text frame's message, or nothing for a message of a newer server. */
+/** The message of a text frame. Undefined for invalid JSON, and for types that only newer proxies know. */
 export function parseMessage(text: string): ServerMessage | undefined {
   try {
     const message = JSON.parse(text) as ServerMessage | null;
@@ -280,14 +281,16 @@ export function parseMessage(text: string): ServerMessage | undefined {
   }
 }
 
-/** The close codes that this page tells apart: RFC 6455 section 7.4 and the proxy's own. */
+/**
+ * The close codes that this page distinguishes: those of RFC 6455 section 7.4, the proxy's own, and this page's own.
+ */
 export const Code = {
   normal: 1000,
-  /** Ours, to leave a connection whose session comes back over another one. */
+  /** This page sends it to leave a connection whose session it resumes over another one. */
   comingBack: 3000,
-  /** Ours: the proxy answers over HTTP, and no WebSocket gets to it. */
+  /** Of this page only: the proxy answers over HTTP, but WebSockets do not reach it. */
   blocked: 3001,
-  /** Ours: this browser makes no WebSocket. */
+  /** Of this page only: the browser cannot open WebSockets. */
   unsupported: 3002,
   goingAway: 1001,
   protocolError: 1002,

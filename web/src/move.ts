@@ -1,9 +1,9 @@
 // Moves the focus from one part of the page to the next, past a terminal that takes Tab for itself.
 
-/** The parts beside the terminal, in order; those with nothing to press are passed over. */
+/** Ids of the parts besides the terminal, in order. Those without a visible, enabled button are skipped. */
 const PARTS = ['tools', 'search', 'hits', 'strip', 'keys', 'pasting', 'notice', 'sizes', 'boots'];
 
-/** Goes on to the next part; after the last, and where there is none, to the terminal. */
+/** Moves the focus to the next part; after the last one, to the terminal. */
 export function moveOn(focusTerminal: () => void): void {
   const parts = PARTS.map((id) => document.getElementById(id));
   const here = parts.findIndex((part) => part?.contains(document.activeElement));

@@ -1,4 +1,4 @@
-// Names that others chose, in the middle of our sentences.
+// Names that users chose, for use within the page's sentences.
 
 /** Letters that are written from right to left. */
 const FROM_RIGHT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
@@ -7,8 +7,8 @@ const FROM_RIGHT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Scrip
 const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 /**
- * A name for a sentence. Where it is written from right to left, it is isolated from the signs around it (UAX #9), which
- * would else move to its other side.
+ * A name for use in a sentence, without characters that change its direction. A name that is written from right to left
+ * is isolated (UAX #9): punctuation around it would otherwise move to its other side.
  */
 export function named(name: string): string {
   const plain = name.replace(TURNS, '');

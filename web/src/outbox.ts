@@ -1,26 +1,26 @@
-// What was typed and not yet acknowledged, with its place in the session's count of input bytes, so
-// that a session that comes back sends each byte once.
+// Input that is not acknowledged yet, with its offset in the session's input, so that a resumed session sends each byte
+// once.
 
-/** Bytes that are kept; more are refused. */
+/** Maximum bytes that are kept; further input is refused. */
 export const OUTBOX_BYTES = 64 * 1024;
 
 export class Outbox {
   private kept: Uint8Array<ArrayBuffer>[] = [];
-  /** Where the first kept byte belongs. */
+  /** Offset of the first kept byte. */
   private first: number;
   private bytes = 0;
 
-  /** `input` is how many bytes of the session the server has. */
+  /** `input`: how many input bytes of the session the proxy has. */
   constructor(input: number) {
     this.first = input;
   }
 
-  /** Bytes that were not acknowledged. */
+  /** Number of bytes that are not acknowledged. */
   get length(): number {
     return this.bytes;
   }
 
-  /** Keeps `bytes`, unless that would be too much. */
+  /** Keeps `bytes`. Returns false, and keeps none, if that would exceed `OUTBOX_BYTES`. */
   add(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (this.bytes + bytes.length > OUTBOX_BYTES) return false;
     this.kept.push(bytes);
@@ -28,7 +28,7 @@ export class Outbox {
     return true;
   }
 
-  /** The server has everything before `input`. */
+  /** The proxy has the bytes before `input`: they are no longer kept. */
   acknowledge(input: number): void {
     let known = Math.min(input - this.first, this.bytes);
     if (known <= 0) return;
@@ -43,14 +43,14 @@ export class Outbox {
     }
   }
 
-  /** The session comes back, and the server has `input` bytes of it. What is to be sent again. */
+  /** What to send again, from which offset on, when the session is resumed and the proxy has `input` bytes of it. */
   resume(input: number): { offset: number; chunks: readonly Uint8Array<ArrayBuffer>[] } {
     this.acknowledge(input);
     if (this.bytes === 0) this.first = input;
     return { offset: this.first, chunks: this.kept };
   }
 
-  /** Gives up what was not acknowledged; says how many bytes. */
+  /** Drops what is not acknowledged, and returns the number of bytes. */
   drop(): number {
     const dropped = this.bytes;
     this.first += dropped;

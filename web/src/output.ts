@@ -1,6 +1,5 @@
-// The bytes of the line on their way into the terminal, over any number of connections: keeps count
-// of the line's offset, tells the proxy how much has been shown, keeps replay apart from what is live,
-// and skips what is old while somebody types.
+// Passes the bytes of the line to the terminal, over any number of connections: tracks the line's offset, tells the
+// proxy how much has been shown, separates replay from live output, and skips old output while the user types.
 
 import type { Piece } from './archive';
 import type { Gap, Hello, Replay } from './messages';
@@ -9,72 +8,77 @@ const NOT_KEPT = 'it is no longer kept';
 
 const ANOTHER_LINE = '── reconnected: some output may be missing ──';
 
-/** Bytes shown between two acks. The proxy pauses at 512 KiB, so a few are always under way. */
+/**
+ * Bytes shown between two acks. The proxy pauses when 512 KiB are not acknowledged, so this leaves room for several.
+ */
 const ACK_EVERY = 100_000;
 
 /**
- * Bytes that the terminal has to parse at most: some hundredths of a second. What it was given can't be
- * taken back, so the rest waits here.
+ * Maximum bytes that wait in the terminal to be parsed, which takes some hundredths of a second. They cannot be taken
+ * back, so further output waits here, where it can be skipped.
  */
 const AHEAD = 64 * 1024;
 
-/** Milliseconds for which who typed waits for the answer, and old output may not stand before it. */
+/** Milliseconds after input in which old output is skipped, so that the user sees the answer soon. */
 const HURRY = 1000;
 
-/** Bytes that may wait meanwhile: about what is on a screen. All older ones are skipped. */
+/** Bytes of the newest output that are kept when older output is skipped: about one screen. */
 const NEWEST = 32 * 1024;
 
 /**
- * Milliseconds without output after which the newest is shown, and how long it may wait for that:
- * Chromium hands over two frames at most between two of the terminal's turns, so while much is to be
- * skipped the terminal gets nothing to do.
+ * Milliseconds without output after which the newest is shown, and the longest that it waits for that. Chromium
+ * delivers at most two frames between two turns of the terminal, so the terminal gets nothing to do while much is to be
+ * skipped.
  */
 const PAUSE = 16;
 const HELD = 100;
 
 const NEWLINE = 0x0a;
 
-/** Where the bytes of a text belong in the line. */
+/** The bytes of a text, and their offset in the line. */
 export interface Origin {
   offset: number;
   bytes: Uint8Array;
 }
 
-/** A boot, as it is shown. */
+/** A boot, and the words that are shown for it. */
 export interface BootNote {
   epoch: number;
   words: string;
 }
 
-/** What shows text. */
+/** The terminal, which shows the output. */
 export interface Sink {
-  /** The rows and columns that fit the window; none before it is laid out. */
+  /** The rows and columns that fit the window; undefined before it is laid out. */
   readonly grid: { rows: number; cols: number } | undefined;
+  /** Shows live output, and calls `shown` when the terminal has parsed it. */
   write(text: string, shown: () => void, origin: Origin): void;
-  /** Shows text whose queries must stay unanswered. That of a painted screen has no origin. */
+  /** Shows old output, whose queries must stay unanswered. That of a painted screen has no origin. */
   replay(text: string, shown: () => void, origin?: Origin): void;
-  /** Shows a line of ours, set apart from the guest's. */
+  /** Shows a line of this page, set apart from the guest's output. */
   note(text: string, shown?: () => void): void;
-  /** A screen follows that was painted for this grid, which stays until it is shown, whatever fits the window. */
+  /** Keeps this grid, for which the screen that follows was painted, until that is shown or `freeGrid` is called. */
   holdGrid(grid: { rows: number; cols: number }): void;
   freeGrid(): void;
   /** A painted screen is shown. */
   painted(): void;
-  /** A boot's output follows soon: what the terminal says of itself until then is meant for nobody. */
+  /**
+   * A boot's output follows soon. Until then, answers of the terminal are dropped, since they are not for this boot.
+   */
   expectBoot(): void;
-  /** A boot's output follows: the terminal begins anew below this line of ours, which may be of no boot. */
+  /** Resets the terminal below a line of this page. `epoch` is the boot whose output follows, if it is known. */
   boot(text: string, epoch?: number): void;
-  /** Empties the terminal, for more output than it held. */
+  /** Empties the terminal, and lets it hold more rows than before. */
   empty(): void;
 }
 
-/** A place in the output of a line. */
+/** A place in the output: a line's id, and an offset. */
 export interface Place {
   line: string;
   offset: number;
 }
 
-/** Live output that waits to be shown: bytes, or the words of a boot; without either, a gap in it. */
+/** Live output that waits to be shown: bytes, or a boot; without either, a gap. */
 interface Stretch {
   from: number;
   to: number;
@@ -82,13 +86,13 @@ interface Stretch {
   boot?: BootNote;
 }
 
-/** A boot whose place has not been reached yet. */
+/** A boot whose offset has not been reached yet. */
 interface Boot extends BootNote {
   offset: number;
 }
 
 export class Output {
-  /** Bytes of live output that are on the screen, and those of which it says that they are skipped. */
+  /** Bytes of live output that were shown, and bytes that the terminal reports as skipped. */
   readonly count = { shown: 0, skipped: 0 };
   // Streaming, so a character may be split over any number of frames. xterm.js 6.0.0 takes bytes
   // too, but loses a character that is split after a byte 0x80, as in most typographic signs.
@@ -96,26 +100,26 @@ export class Output {
   private replaying: Replay | undefined;
   private live = false;
   private line: string | undefined;
-  /** Where the next byte belongs. */
+  /** Offset of the next byte. */
   private position = 0;
-  /** Where the live bytes begin, as the last hello or replay said. */
+  /** Offset at which the live bytes begin, according to the last hello or replay. */
   private goesOn = 0;
   private acked = 0;
   private waiting: Stretch[] = [];
   private boots: Boot[] = [];
-  /** The boots in a painted screen, each after so many of its bytes that are still to come. */
+  /** The boots in a painted screen that are not shown yet, and how many of its bytes follow each. */
   private painted: { left: number; epoch: number }[] = [];
-  /** The first byte of the line that the terminal was given, as far as that is known. */
+  /** Offset of the oldest byte that the terminal was given, if that is known. */
   private oldest: number | undefined;
-  /** While the terminal is filled anew: what comes waits. */
+  /** Whether the terminal is being filled again. New output waits meanwhile. */
   private rebuilding = false;
-  /** Counts the connections, so that what belongs to an older one is dropped. */
+  /** Counts the connections, so that pieces of an earlier one are dropped. */
   private connections = 0;
   /** Bytes that the terminal has not parsed yet. */
   private ahead = 0;
-  /** Until when the newest output comes first, as `performance.now()` counts. */
+  /** Until when old output is skipped, as `performance.now()` counts. */
   private hurriesUntil = 0;
-  /** While the terminal is given nothing. */
+  /** Set while the terminal gets no output. */
   private holding: ReturnType<typeof setTimeout> | undefined;
   private heldSince = 0;
 
@@ -125,14 +129,14 @@ export class Output {
     private readonly bootWords: (epoch: number) => string,
   ) {}
 
-  /** Whether output from before what the terminal was given, and from this offset on, may be shown as well. */
+  /** Whether `offset` is before the oldest byte that the terminal was given. */
   isOlder(offset: number): boolean {
     return this.oldest !== undefined && offset < this.oldest;
   }
 
   /**
-   * Shows all of these pieces anew, up to what was shown, and then goes on: what the terminal was given can only grow
-   * at its end. Says whether it did; not where the connection ended meanwhile.
+   * Fills the terminal again with these pieces, up to what was shown, and then continues: older output cannot be added
+   * above. Returns whether it did; it does not if the connection ends meanwhile, or before a replay is complete.
    */
   async rebuild(pieces: AsyncGenerator<Piece>, boots: { epoch: number; offset: number }[]): Promise<boolean> {
     if (!this.live && (this.replaying?.bytes ?? 0) > 0) return false;
@@ -179,13 +183,13 @@ export class Output {
     while (boots[0] && boots[0].offset <= at) this.expect(boots.shift()?.epoch);
   }
 
-  /** Where to go on after a lost connection; nothing where the screen has to be painted first. */
+  /** Where to continue after a lost connection; undefined if the screen has to be painted first. */
   get place(): Place | undefined {
     const half = this.replaying?.kind === 'screen' && this.replaying.bytes > 0;
     return this.line === undefined || half ? undefined : { line: this.line, offset: this.position };
   }
 
-  /** A connection begins; says whether it goes on in the same count of bytes. */
+  /** A connection begins. `asked` is the place at which it was to continue. */
   begin({ line, offset }: Hello, asked: Place | undefined): void {
     const goesOn = asked !== undefined && asked.line === line;
     this.connections += 1;
@@ -203,11 +207,11 @@ export class Output {
     this.goesOn = offset;
     this.replaying = undefined;
     this.acked = offset;
-    // The first ack tells the proxy that this page will say what it has shown.
+    // The first ack tells the proxy that this page uses flow control.
     this.ack(offset);
   }
 
-  /** The next bytes are replay; a screen was painted for the grid that was asked for. */
+  /** The next bytes are replay. `grid` is the grid for which a screen was painted. */
   expectReplay(replay: Replay, grid: { rows: number; cols: number } | undefined): void {
     this.replaying = { ...replay };
     this.goesOn = replay.offset;
@@ -218,7 +222,7 @@ export class Output {
     if (grid && replay.bytes > 0) this.sink.holdGrid(grid);
   }
 
-  /** Bytes are missing here: says so where they would have been. */
+  /** Bytes are missing: says so in their place. */
   skip({ from, to }: Gap): void {
     this.position = to;
     this.goesOn = to;
@@ -244,19 +248,19 @@ export class Output {
     if (upTo < bytes.length) this.push(bytes.subarray(upTo));
   }
 
-  /** Somebody typed: what answers them comes before what is old by now. */
+  /** The user typed: skips old output, so that the answer is shown soon. */
   hurry(): void {
     this.hurriesUntil = performance.now() + HURRY;
     this.skipOld();
   }
 
-  /** The next byte belongs at `offset`: what is missing before it was not announced. */
+  /** The next byte has this offset: bytes that are missing before it were not announced. */
   private reach(offset: number): void {
     if (offset > this.position) this.skip({ type: 'gap', from: this.position, to: offset });
     this.position = offset;
   }
 
-  /** How many of the next bytes come before the next boot. Those of a screen have no offset. */
+  /** How many of the next bytes come before the next boot. The bytes of a screen have no offsets. */
   private beforeBoot(bytes: number): number {
     const [boot] = this.boots;
     const screen = this.replaying?.kind === 'screen' ? this.replaying.bytes : 0;
@@ -277,7 +281,7 @@ export class Output {
     }
   }
 
-  /** Shows a boot whose place is reached. */
+  /** Shows a boot whose offset is reached. */
   private expect(epoch: number | undefined): void {
     if (epoch === undefined) return;
     this.sink.expectBoot();
@@ -338,7 +342,7 @@ export class Output {
     });
   }
 
-  /** Skips what waits but for the newest. */
+  /** Skips the waiting output, except for the newest. */
   private skipOld(): void {
     const [oldest] = this.waiting;
     if (!oldest || this.position - oldest.from <= NEWEST) return;
@@ -361,7 +365,7 @@ export class Output {
     }, wait);
   }
 
-  /** Where a row begins from `offset` on, so that no character or escape sequence is cut. */
+  /** The offset behind the first line feed at or after `offset`, so that no character or escape sequence is cut. */
   private rowAt(offset: number): number {
     for (const stretch of this.waiting.flatMap((waiting) => after(offset, waiting))) {
       const newline = stretch.bytes?.indexOf(NEWLINE) ?? -1;
@@ -370,7 +374,10 @@ export class Output {
     return offset;
   }
 
-  /** The history leads up to where the live bytes go on, which a screen stands for at once. */
+  /**
+   * Shows replay. The bytes of the history have offsets that end at the replay's; a screen counts as the replay's
+   * offset at once.
+   */
   private pushReplay(bytes: Uint8Array): void {
     if (!this.replaying) return;
     this.replaying.bytes -= bytes.length;
@@ -396,7 +403,7 @@ export class Output {
   }
 }
 
-/** What of a stretch lies from `offset` on. */
+/** The part of a stretch from `offset` on. */
 function after(offset: number, stretch: Stretch): Stretch[] {
   const { from, to, bytes } = stretch;
   if (to <= offset) return [];

@@ -7,13 +7,13 @@ import type { Holder } from './endings';
 import { Handover } from './handover';
 import type { Hello } from './messages';
 
-/** Milliseconds for which a proxy may take our own broken session for alive, and some to spare. */
+/** Milliseconds for which the proxy may count this tab's broken session as alive, with a margin. */
 const FADES = 75_000;
 
 export class OwnSession {
   private readonly handover = new Handover();
   private kept: Kept | undefined;
-  /** The last session, whether or not it can come back. */
+  /** The last session, whether or not it can be resumed. */
   private last: string | undefined;
   private user: string | undefined;
   /** Whether another window has it. */
@@ -25,17 +25,17 @@ export class OwnSession {
     this.last = this.kept?.session;
   }
 
-  /** The key with which it can come back. */
+  /** The resume key; undefined if the session cannot be resumed. */
   get key(): string | undefined {
     return this.kept?.resume;
   }
 
-  /** Whether a session that was let in is the one that can come back. */
+  /** Whether an accepted session is the one that this tab can resume. */
   isBack({ session }: Hello): boolean {
     return session === this.kept?.session;
   }
 
-  /** A session was let in. */
+  /** The proxy accepted a session. */
   begin({ session, resume, user }: Hello): void {
     this.last = session;
     this.user = user;
@@ -49,25 +49,28 @@ export class OwnSession {
     this.lostAt ??= Date.now();
   }
 
-  /** It can't come back. */
+  /** The session can no longer be resumed. */
   forget(): void {
     this.keep(undefined);
   }
 
-  /** It is over, or goes on in another window. */
+  /** The session is over or, if `elsewhere`, continues in another window. */
   end(elsewhere: boolean): void {
     this.elsewhere = elsewhere;
     this.lostAt = undefined;
     this.forget();
   }
 
-  /** Asks for it back where another window has it. */
+  /** If another window has the session, takes that window's newest resume key. */
   reclaim(): void {
     if (this.elsewhere && this.last !== undefined) this.kept = this.handover.newest(this.last);
     this.elsewhere = false;
   }
 
-  /** A proxy that names no session is believed for as long as a broken one may be alive. */
+  /**
+   * Whether the holder of the pen is this tab's session. If the proxy does not name the session, the user's name
+   * decides, for as long as a broken session may be alive.
+   */
   holds({ session, user }: Holder): boolean {
     if (session !== undefined) return session === this.last;
     const recently = this.lostAt !== undefined && Date.now() - this.lostAt < FADES;

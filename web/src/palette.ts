@@ -5,7 +5,7 @@ import type { Action, Actions } from './action';
 import { openDialog } from './dialog';
 import { make } from './elements';
 
-/** Opens the palette. `focus` puts the focus back where it belongs. */
+/** Opens the palette. `focus` returns the focus to the terminal. */
 export async function openPalette(actions: Actions, focus: () => void): Promise<void> {
   const filter = make('input', '');
   const list = make('ul', 'palette');
@@ -27,7 +27,7 @@ export async function openPalette(actions: Actions, focus: () => void): Promise<
     const fits = actions.list.filter(
       (action) => actions.state(action) !== 'absent' && wanted.every((word) => wordsOf(action).includes(word)),
     );
-    // Those with a word that begins so come first.
+    // Actions in which words begin with the filter's words come first.
     const begins = (action: Action): boolean => wanted.every((word) => ` ${wordsOf(action)}`.includes(` ${word}`));
     shown = [...fits.filter(begins), ...fits.filter((action) => !begins(action))];
     at = 0;
@@ -68,11 +68,11 @@ export async function openPalette(actions: Actions, focus: () => void): Promise<
   });
   const dialog = openDialog('All actions', [filter, none, list], filter);
   show();
-  // What was chosen may have put it elsewhere.
+  // A chosen action may have moved the focus elsewhere.
   if ((await dialog.closed) === '') focus();
 }
 
-/** A filter finds an action by its name and by its menu's. */
+/** The filter searches the action's name and that of its menu. */
 function wordsOf(action: Action): string {
   return `${menuOf(action)} ${nameOf(action)}`.toLowerCase();
 }

@@ -1,5 +1,4 @@
-// What was printed before: boots, landmarks and arrival times of the output, and the way to older output. Brings the
-// parts for these together.
+// Connects the parts for older output: boots, landmarks, arrival times, and loading more of it.
 
 import { Arrivals } from './arrivals';
 import { element } from './elements';
@@ -9,7 +8,7 @@ import type { Screen } from './terminal';
 import type { Theme } from './theme';
 import { Timeline } from './timeline';
 
-/** Milliseconds that a window which is being resized has to rest. */
+/** Milliseconds without another cause, such as a resize, after which the output is loaded again. */
 const REST = 150;
 
 export class Past {
@@ -19,7 +18,7 @@ export class Past {
   private readonly words = element('loading', HTMLElement);
   private loading = false;
   private soon: ReturnType<typeof setTimeout> | undefined;
-  /** How many rows the window was above the end. */
+  /** How many rows the window was above the end when the terminal was emptied. */
   private below = 0;
 
   constructor(
@@ -51,23 +50,23 @@ export class Past {
         this.arrivals.forget();
       },
     };
-    // Lines wrap elsewhere then.
+    // Lines then wrap at other places, so that rows begin with other bytes.
     screen.term.onResize(() => this.arrivals.on && this.loadSoon());
   }
 
-  /** Shows or hides arrival times. Those of what the terminal holds come with its bytes. */
+  /** Shows or hides arrival times. To know those of the rows in the terminal, the output is loaded again. */
   toggleTimes(): void {
     this.arrivals.on = !this.arrivals.on;
     if (this.arrivals.on) this.loadSoon();
   }
 
-  /** Once, also where several things ask for it. */
+  /** Loads once, even if several causes ask for it. */
   private loadSoon(): void {
     clearTimeout(this.soon);
     this.soon = setTimeout(() => void this.load(), REST);
   }
 
-  /** Brings all that the server keeps into the terminal, and stays at the same rows. */
+  /** Loads all output that the proxy keeps into the terminal, and stays at the same rows. Returns whether it did. */
   private async load(): Promise<boolean> {
     if (this.loading) return false;
     this.loading = true;

@@ -3,7 +3,7 @@
 import { element } from './elements';
 import type { Progress } from './paste-queue';
 
-/** Bytes of a paste that are too few to show it: they are sent before anyone could read. */
+/** A paste of at most so many bytes is not shown: it is sent before the user could read the bar. */
 const BRIEF = 1024;
 
 export class PasteBar {

@@ -1,20 +1,20 @@
-// Why a pasted text is better looked at before it is sent. Pure functions of the text.
+// Why the user should look at a pasted text before it is sent. Pure functions of the text.
 
-/** Bytes of a line that a guest's terminal takes in its usual, line by line mode: N_TTY of Linux. */
+/** Maximum bytes of a line that a guest's terminal accepts in canonical mode: N_TTY of Linux. */
 const LINE_BYTES = 4095;
 
-/** Lines and characters that are shown before a paste. */
+/** Maximum lines, and characters of a line, that are shown before a paste. */
 const SHOWN_LINES = 6;
 const SHOWN_WIDTH = 72;
 
-/** What to say before a text is pasted. */
+/** What to tell the user before a text is pasted. */
 export interface Concerns {
   title: string;
   text: string;
   preview: string;
 }
 
-/** What is to be said about `text`; nothing where it can be sent without a question. */
+/** The concerns about `text`; undefined if it can be sent without a question. */
 export function concernsOf(text: string, bracketed: boolean): Concerns | undefined {
   const lines = text.replace(/\r\n?/g, '\n').split('\n');
   const ends = lines.length - 1;
@@ -50,7 +50,7 @@ function aboutControls(text: string): string {
 
 function aboutLength(lines: string[], bracketed: boolean): string {
   const encoder = new TextEncoder();
-  // A call takes no hundred thousand arguments.
+  // Not `Math.max(...)`, since the number of arguments of a call is limited.
   const longest = lines.reduce((most, line) => Math.max(most, encoder.encode(line).length), 0);
   if (longest <= LINE_BYTES || bracketed) return '';
   return (

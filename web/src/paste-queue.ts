@@ -1,26 +1,27 @@
-// What is pasted, on its way to the guest no faster than a serial port takes it. Keys that are typed
-// meanwhile wait behind it, but Ctrl+C, which drops what waits.
+// Sends a paste to the guest no faster than a serial port accepts it. Keys that are typed meanwhile wait behind it,
+// except for Ctrl+C, which cancels it in typing.ts.
 
 /** Bytes that are sent at once. */
 const PIECE = 256;
 
-/** Bytes that may be sent and not yet acknowledged. */
+/** Maximum bytes that are sent and not acknowledged yet. */
 const WINDOW = 512;
 
-/** Pieces that may wait, twice those of the largest paste: a guest may ask its terminal for ever. */
+/** Maximum pieces that wait, twice those of the largest paste: a guest may query its terminal without end. */
 const PIECES = 8192;
 
-/** Bytes in a second: a UART at 115200 baud, 8N1. */
+/** Bytes per second of a UART at 115200 baud, 8N1. */
 const RATE = 11_520;
 
-/** What pastes begin and end with where the guest asked for it (bracketed paste). */
+/** What surrounds a paste if the guest enabled bracketed paste. */
 const BEGIN = new TextEncoder().encode('\x1b[200~');
 const END = new TextEncoder().encode('\x1b[201~');
 
 /** Where the bytes go. */
 export interface Line {
-  /** Bytes that were sent and not yet acknowledged. */
+  /** Number of bytes that were sent and are not acknowledged yet. */
   readonly pending: number;
+  /** Sends bytes, and returns whether they were taken. */
   send(bytes: Uint8Array<ArrayBuffer>): boolean;
 }
 
@@ -34,7 +35,7 @@ export class PasteQueue {
   private waiting: Uint8Array<ArrayBuffer>[] = [];
   private sent = 0;
   private total = 0;
-  /** Whether the guest is inside of a bracketed paste. */
+  /** Whether the guest has received the beginning of a bracketed paste, but not its end. */
   private bracket = false;
   private allowance = WINDOW;
   private filledAt = 0;
@@ -58,14 +59,14 @@ export class PasteQueue {
     this.pump();
   }
 
-  /** Sends a key, or an answer of the terminal, after what waits; drops it where that is too much. */
+  /** Sends a key, or an answer of the terminal, after what waits. Drops it if `PIECES` wait. */
   type(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.waiting.length >= PIECES) return;
     this.add(bytes);
     this.onProgress(this.progress);
   }
 
-  /** Drops what waits, and says how far it came. Where the guest still is in a paste, ends it. */
+  /** Drops what waits, and returns how much was sent. Ends a bracketed paste that has begun. */
   cancel(): Progress {
     const { progress } = this;
     if (this.bracket) this.line.send(END);
@@ -73,12 +74,12 @@ export class PasteQueue {
     return progress;
   }
 
-  /** The guest knows of no paste any more. */
+  /** The guest has booted, and so has left a bracketed paste. */
   forget(): void {
     this.bracket = false;
   }
 
-  /** Sends what may be sent now; called again at each acknowledgement. */
+  /** Sends what may be sent now. Called again at each acknowledgment. */
   pump(): void {
     clearTimeout(this.timer);
     this.refill();
@@ -115,7 +116,7 @@ export class PasteQueue {
     if (sent === END) this.bracket = false;
   }
 
-  /** A hidden page's timers run once in a second, so it may save up for that long. */
+  /** Refills the allowance. The timers of a hidden page run once per second, so it may save up for that long. */
   private refill(): void {
     const now = performance.now();
     const most = document.hidden ? RATE : WINDOW;

@@ -1,4 +1,4 @@
-// What can be done with a selection that fingers made.
+// The bar of actions for a selection that was made by touch.
 
 import { button, element } from './elements';
 import type { Terminal } from '@xterm/xterm';
@@ -6,7 +6,7 @@ import type { Terminal } from '@xterm/xterm';
 /** What the bar's buttons do. */
 export interface PickedActions {
   copy(): Promise<void>;
-  /** Shows the text where more of it can be selected. */
+  /** Shows the text, in which more can be selected. */
   more(): void;
 }
 

@@ -1,5 +1,5 @@
-// Addresses of this site: the servers page, each console without a token, `/console/SERVER/PORT`, and several of them
-// side by side, `/consoles?at=SERVER/PORT&at=…`. Where a proxy is below the path of a reverse proxy, all of them are.
+// Addresses of this site: the servers page, each console without a token (`/console/SERVER/PORT`), and several of them
+// side by side (`/consoles?at=SERVER/PORT&at=…`). If the proxy is below the path of a reverse proxy, they are, too.
 
 /** A serial port, as its address names it. */
 export interface Place {
@@ -12,10 +12,10 @@ const CONSOLE = /\/console\/([^/]+)\/(\d{1,3})$/;
 
 const TILES = /\/consoles$/;
 
-/** Consoles that stand side by side at most. */
+/** Maximum number of consoles side by side. */
 export const MOST_TILES = 9;
 
-/** The console that a path is the address of. */
+/** The console that a path names; undefined if it names none. */
 export function consolePlace(path: string): Place | undefined {
   const [, server, port] = CONSOLE.exec(path) ?? [];
   if (server === undefined || port === undefined) return undefined;
@@ -26,7 +26,7 @@ export function consolePlace(path: string): Place | undefined {
   }
 }
 
-/** What leads from this page to the root of the site. */
+/** The root of the site: relative from the addresses above, `/` from others. */
 export function root(): string {
   if (TILES.test(location.pathname)) return './';
   return CONSOLE.test(location.pathname) ? '../../' : '/';
@@ -43,7 +43,7 @@ export function tilesPath(places: readonly Place[]): string {
   return `consoles?${query}`;
 }
 
-/** The consoles that such an address names, each once. What is none is left out. */
+/** The consoles that the query of such an address names, each once, at most `MOST_TILES`. Skips invalid ones. */
 export function tilePlaces(search: string): Place[] {
   const places = new Map<string, Place>();
   for (const at of new URLSearchParams(search).getAll('at')) {
@@ -53,20 +53,20 @@ export function tilePlaces(search: string): Place[] {
   return [...places.values()];
 }
 
-/** The servers page, with the server of this name in view. */
+/** The address of the servers page, with the server of this name in view. */
 export function serversPage(name: string | undefined): string {
   return name === undefined ? root() : `${root()}#${encodeURIComponent(name)}`;
 }
 
-/** The servers page, which asks to log in and leads back to this address then. */
+/** The address of the servers page that asks to log in, and then leads back to this location. */
 export function loginPage({ pathname, search }: Location = location): string {
   const way = (CONSOLE.exec(pathname) ?? TILES.exec(pathname))?.[0].slice(1) ?? '';
   return `${root()}?next=${encodeURIComponent(way + search)}`;
 }
 
 /**
- * Where the query says to go after a login: the address of a console or of several, from the root of the site, and
- * nothing else. So it leads to no other site.
+ * The address to which the query leads after a login, from the root of the site. Undefined unless it is the address of
+ * one or several consoles, so that it cannot lead to another site.
  */
 export function wayBack(search: string): string | undefined {
   const next = new URLSearchParams(search).get('next') ?? '';

@@ -1,4 +1,4 @@
-// Words of the API and the proxy as people say them.
+// Reasons of the API and the proxy, in plain words.
 
 /**
  * The reason of a state in plain words, without the state itself: `the server is shut off` for `the server is

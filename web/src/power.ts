@@ -1,8 +1,8 @@
-// A change of the guest's power from the request until the guest is seen to have done it. Plain values.
+// A change of the guest's power, from the request until its effect is seen. Plain values.
 
 import type { PowerAction, ServerMessage } from './messages';
 
-/** What takes a while and can be seen. */
+/** An action that takes a while, and whose effect is visible. */
 export type Slow = Exclude<PowerAction, 'nmi'>;
 
 /** What was asked for, and when, in milliseconds since 1970. */
@@ -11,7 +11,7 @@ export interface Progress {
   askedAt: number;
 }
 
-/** Milliseconds after which nothing is expected any more: the host resets a guest that ignores a reboot for 60 s. */
+/** Milliseconds after which an action counts as not done. The host resets a guest that ignores a reboot for 60 s. */
 export const LONGEST = 90_000;
 
 const WORDS: Record<Slow, [doing: string, done: string]> = {
@@ -23,7 +23,7 @@ const WORDS: Record<Slow, [doing: string, done: string]> = {
   resume: ['Resuming…', 'resume'],
 };
 
-/** Whether this message tells that it is done, or that it failed. A boot ends it too. */
+/** Whether this message shows that the action is done or failed. A boot ends it, too. */
 export function endsProgress({ action }: Progress, message: ServerMessage): boolean {
   if (message.type === 'error') return true;
   if (message.type !== 'state') return false;
@@ -37,7 +37,7 @@ export function describeProgress({ action }: Progress): string {
   return WORDS[action][0];
 }
 
-/** What was not seen for so long. */
+/** Tells the user that the effect was not seen within `LONGEST`. */
 export function describeUndone({ action }: Progress): string {
   return `The guest did not ${WORDS[action][1]} within ${LONGEST / 1000} s, as far as this page was told.`;
 }

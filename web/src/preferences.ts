@@ -1,6 +1,6 @@
-// What the user set up for all consoles, kept by this browser.
+// What the user set for all consoles, kept by this browser.
 
-/** The kept value, or nothing. */
+/** The kept value. Undefined if there is none, or if storage is switched off. */
 export function kept(name: string): string | undefined {
   try {
     return localStorage.getItem(`serialproxy.${name}`) ?? undefined;
@@ -9,11 +9,11 @@ export function kept(name: string): string | undefined {
   }
 }
 
-/** Keeps a value. Storage can be switched off; then it lasts as long as the page. */
+/** Keeps a value, unless storage is switched off or full. */
 export function keep(name: string, value: string): void {
   try {
     localStorage.setItem(`serialproxy.${name}`, value);
   } catch {
-    // Said above.
+    // The value is not kept.
   }
 }

@@ -5,12 +5,12 @@ import { element } from './elements';
 import type { Viewer } from './messages';
 import { describePerson, initials } from './words';
 
-/** Persons with initials of their own, and in the one row of a phone's header. */
+/** Maximum number of persons that are shown by their initials: usually, and on a phone. */
 const SHOWN = 4;
 const SHOWN_ON_PHONES = 2;
 const PHONE = matchMedia('(max-width: 480px)');
 
-/** The names of the others, as far as the proxy says them. */
+/** Maximum number of persons that the proxy names. */
 const LISTED = 20;
 
 export class Presence {
@@ -19,7 +19,7 @@ export class Presence {
 
   show(attachment: Attachment | undefined): void {
     const { viewers = 0, who = [], hello } = attachment ?? {};
-    // Whom one does not see besides oneself is not there.
+    // Hidden while nobody else is attached.
     this.list.hidden = viewers < 2;
     const persons = who.map((viewer) => personOf(viewer, hello?.session));
     const shown = JSON.stringify([viewers, persons]);

@@ -1,12 +1,15 @@
-// Why a WebSocket did not come about, which browsers tell no page: asks for the page itself over HTTP,
-// which says whether it is the proxy that cannot be reached, or only WebSockets that do not get there.
+// Finds out why a WebSocket did not open, which browsers do not tell a page. It requests the page itself over HTTP: the
+// answer shows whether the proxy is unreachable, or only WebSockets are blocked.
 
 import { Code } from './messages';
 
-/** Milliseconds for the answer of the proxy. */
+/** Timeout for the proxy's answer, in milliseconds. */
 const PATIENCE = 4000;
 
-/** Attempts in a row that fail while the proxy answers: one alone may have met a proxy that restarts. */
+/**
+ * Failed attempts in a row, while the proxy answers over HTTP, after which WebSockets count as blocked. A single one
+ * may have met a restart of the proxy.
+ */
 const ENOUGH = 2;
 
 export class Reach {
@@ -17,7 +20,7 @@ export class Reach {
     this.refused = 0;
   }
 
-  /** The close code for a WebSocket that did not open, `late` when nothing answered it for long. */
+  /** The close code for a WebSocket that did not open. `late`: it got no answer for long. */
   async why(path: string, late: boolean): Promise<number> {
     if (!(await answers(path))) {
       this.refused = 0;

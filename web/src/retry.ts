@@ -1,5 +1,5 @@
-// When to try again after a lost connection: in longer and longer pauses, or at once when the network
-// may be back or someone looks at the page again.
+// When to try again after a lost connection: after longer and longer pauses, or at once when the network may be back or
+// the user looks at the page again.
 
 /** Pauses between two attempts, in milliseconds: the first, and the longest. */
 const FIRST = 300;
@@ -14,11 +14,11 @@ export class Retry {
     document.addEventListener('visibilitychange', () => document.hidden || this.hurry());
   }
 
-  /** Makes an attempt later, and says when, in milliseconds since 1970. */
+  /** Schedules an attempt, and returns its time in milliseconds since 1970. */
   later(): number {
     this.cancel();
     const longest = Math.min(LONGEST, FIRST * 2 ** this.failed);
-    // Somewhat at random, so that the pages of a restarted proxy don't come back all at once.
+    // Partly random, so that the pages of a restarted proxy do not reconnect all at once.
     const pause = Math.round(longest * (0.7 + 0.3 * Math.random()));
     this.failed += 1;
     this.timer = setTimeout(() => this.now(), pause);

@@ -1,5 +1,5 @@
-// What is beyond the window: a button that leads back to the newest output, and older output, which is loaded from the
-// server when the user gets to the top.
+// Scrolling: a button that leads back to the newest output, and older output, which is loaded from the proxy when the
+// user gets to the top.
 
 import { element } from './elements';
 import type { Screen } from './terminal';
@@ -11,14 +11,14 @@ export class Scrolled {
   private wasAbove = false;
   private wasAtTop = false;
 
-  /** `loadOlder` brings older output into the terminal, if the server keeps some. */
+  /** `loadOlder` loads older output into the terminal, if the proxy keeps some. */
   constructor(
     private readonly screen: Screen,
     private readonly loadOlder: () => void,
   ) {
     const { term } = screen;
     term.onRender(() => this.show());
-    // Output below the window renders nothing.
+    // Output below the window causes no render.
     term.onWriteParsed(() => this.show());
     term.onLineFeed(() => (this.lines += this.wasAbove ? 1 : 0));
     const onWheel = ({ deltaY }: WheelEvent): void => {

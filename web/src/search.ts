@@ -1,4 +1,4 @@
-// The search bar: finds in the terminal, the newest first, and in all output that the server keeps.
+// The search bar: searches the terminal, the newest match first, and all output that the proxy keeps.
 
 import type { IDecoration, Terminal } from '@xterm/xterm';
 
@@ -11,10 +11,10 @@ import type { Match, Query } from './matches';
 import type { Theme } from './theme';
 import { count } from './times';
 
-/** Milliseconds for which new output waits until it is searched too. */
+/** Milliseconds for which new output waits until it is searched, too. */
 const SOON = 500;
 
-/** Characters of a hit that are shown before what matches, and in all. */
+/** Maximum characters of a hit that are shown before its match, and in all. */
 const BEFORE = 40;
 const SHOWN = 300;
 
@@ -26,15 +26,15 @@ export class Search {
   private readonly list = element('hits-list', HTMLElement);
   private readonly hitsTold = element('hits-told', HTMLElement);
   private matches: Match[] = [];
-  /** Which match is marked as the one that is looked at. */
+  /** Index of the current match. */
   private at = 0;
   private marks: IDecoration[] = [];
   private archive: Archive | undefined;
-  /** Counts downloads, and closing: of what was asked for before, nothing is shown. */
+  /** Counts downloads and closing, so that the result of an earlier download is dropped. */
   private downloads = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `pieces` downloads the newest output that the server keeps; `onChange` hears that the bar opens or closes. */
+  /** `pieces` downloads the newest output that the proxy keeps; `onChange` runs when the bar opens or closes. */
   constructor(
     private readonly term: Terminal,
     private readonly theme: Theme,
@@ -65,7 +65,7 @@ export class Search {
     return !this.bar.hidden;
   }
 
-  /** Its own button closes it too; its shortcut goes to it. */
+  /** Opens the bar, or moves the focus to it. Its button also closes it. */
   toggle(): void {
     if (this.isOpen && document.activeElement?.id === 'find') this.close();
     else this.open();
@@ -95,7 +95,7 @@ export class Search {
     this.panel.hidden = true;
     this.onChange();
     this.term.focus();
-    // After the terminal has taken the place of the bar, which ends a selection.
+    // After the terminal has been resized into the place of the bar, which clears a selection.
     const select = (): void => match && this.term.select(match.column, match.row, match.cells);
     requestAnimationFrame(() => requestAnimationFrame(select));
   }
@@ -107,7 +107,7 @@ export class Search {
     event.preventDefault();
   }
 
-  /** Looks anew, from the newest match on. */
+  /** Searches again, and goes to the newest match. */
   private start(): void {
     this.at = 0;
     this.find();
@@ -115,7 +115,7 @@ export class Search {
     if (this.archive) void this.showHits(this.archive);
   }
 
-  /** New output moves what was found. */
+  /** Searches again soon: new output moves the matches. */
   private later(): void {
     if (!this.isOpen || !this.input.value) return;
     this.timer ??= setTimeout(() => {
@@ -136,7 +136,7 @@ export class Search {
     this.mark();
   }
 
-  /** The pattern, if there is one; says what is wrong with it. */
+  /** The pattern. Undefined if there is none, or if it is invalid, which the bar then says. */
   private pattern(): RegExp | undefined {
     this.told.textContent = '';
     if (!this.input.value) return undefined;
@@ -162,7 +162,7 @@ export class Search {
     }
   }
 
-  /** Marks all matches; that which is looked at comes last, and so lies above. */
+  /** Marks all matches, the current one last, so that it lies on top. */
   private mark(): void {
     this.clear();
     const { matches, at } = this;
@@ -177,7 +177,7 @@ export class Search {
     if (active) this.draw(active, true);
   }
 
-  /** A match over several rows takes a mark in each; the last one made is that of its first row. */
+  /** Marks a match in each of its rows, the first row last: `later` finds the current match by the last mark. */
   private draw({ row, column, cells }: Match, isActive: boolean): void {
     const { term, theme } = this;
     const { baseY, cursorY } = term.buffer.active;
@@ -201,7 +201,7 @@ export class Search {
     }
   }
 
-  /** Scrolls to the match that is looked at, unless it is in view. */
+  /** Scrolls to the current match, unless it is in view. */
   private reveal(): void {
     const match = this.matches[this.at];
     const { viewportY } = this.term.buffer.active;
@@ -209,7 +209,7 @@ export class Search {
     this.term.scrollToLine(Math.max(0, match.row - Math.floor(this.term.rows / 2)));
   }
 
-  /** Downloads what the server keeps of now, and searches it. */
+  /** Downloads the output that the proxy keeps now, and searches it. */
   private async searchKept(): Promise<void> {
     this.panel.hidden = false;
     this.list.replaceChildren();
@@ -253,7 +253,7 @@ export class Search {
     return make('li', '', go);
   }
 
-  /** Goes to the hit where the terminal still has it, or else shows what is around it. */
+  /** Goes to the hit if the terminal still has it; otherwise shows the lines around it. */
   private show(archive: Archive, hit: Hit): void {
     const same = this.matches.filter(({ line }) => line.trimEnd() === hit.line);
     const start = [...new Set(same.map((match) => match.start))][hit.rank];
@@ -278,7 +278,7 @@ export class Search {
   }
 }
 
-/** A part of a hit's line, of so many characters and so many before the match at most, with a mark on what matches. */
+/** A hit's line, with its match marked. At most `most` characters are shown, `before` of them before the match. */
 function marked({ line, from, to }: Hit, before: number, most: number): (Node | string)[] {
   const start = Math.max(0, from - before);
   const end = Math.min(line.length, start + most);

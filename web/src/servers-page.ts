@@ -3,12 +3,12 @@
 
 import { root } from './places';
 
-/** Milliseconds for its answer. */
+/** Timeout for its answer, in milliseconds. */
 const PATIENCE = 4000;
 
 let known: Promise<boolean> | undefined;
 
-/** Whether there is one. */
+/** Whether there is one. Only the first call asks. */
 export function hasServersPage(): Promise<boolean> {
   known ??= look();
   return known;

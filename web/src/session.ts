@@ -31,10 +31,10 @@ import { NOTHING } from './view';
 import type { Listener, View } from './view';
 import { describeBootRule, describeLostInput, describeNoPaste } from './words';
 
-/** A session that lasted this many milliseconds was a good one: its end starts the count anew. */
+/** Milliseconds after which a session counts as stable: its end resets the pauses of the retries. */
 const STEADY = 5000;
 
-/** How a new session comes to type where somebody else does. */
+/** How a new session gets the pen from another user. */
 export interface Want {
   pen: 'request' | 'force';
   reason?: string | undefined;
@@ -51,7 +51,7 @@ export class Session {
   private readonly retry = new Retry(() => this.open());
   /** Whether the session typed (held the pen) when it was last connected. */
   private held = false;
-  /** What the attempt under way asked for. */
+  /** What the current attempt asked for. */
   private asked: {
     resume: boolean;
     mode?: AskedMode | undefined;
@@ -59,7 +59,7 @@ export class Session {
     from?: Place | undefined;
     want?: Want | undefined;
   } = { resume: false };
-  /** Whether the server is too old for the mode `auto`. */
+  /** Whether the proxy is too old for the mode `auto`. */
   private isOld = false;
   private size: Size | undefined;
   private attachedAt = 0;
@@ -81,17 +81,17 @@ export class Session {
     });
   }
 
-  /** The state of now. */
+  /** The current state. */
   get view(): View {
     return this.state;
   }
 
-  /** All output of the line that the proxy keeps. */
+  /** All output of the line that the proxy keeps. Throws an `Error` if there is no session. */
   async history(): Promise<Blob> {
     return fetchHistory(this.access.path, this.key);
   }
 
-  /** The newest bytes of it, in pieces. */
+  /** The newest bytes of it, at most `newest`, in pieces. Throws an `Error` if there is no session. */
   historyPieces(newest: number): AsyncGenerator<Piece> {
     return historyPieces(this.access.path, this.key, newest);
   }
@@ -102,24 +102,24 @@ export class Session {
     return key;
   }
 
-  /** Fills the terminal with all output that the proxy keeps, and says whether it did. */
+  /** Fills the terminal with the output that the proxy keeps, at most `MOST` bytes, and returns whether it did. */
   async showAll(boots: GuestBoot[]): Promise<boolean> {
     const { key } = this.own;
     if (key === undefined || !this.view.attachment) return false;
     return this.output.rebuild(historyPieces(this.access.path, key, MOST), boots);
   }
 
-  /** Input bytes that the proxy has not handed on yet. */
+  /** Number of input bytes that the proxy has not acknowledged yet. */
   get pending(): number {
     return this.outbox.length;
   }
 
-  /** Why nothing can be pasted now; nothing where it can. */
+  /** Why nothing can be pasted now; undefined if it can. */
   get noPaste(): string | undefined {
     return describeNoPaste(this.view);
   }
 
-  /** Comes back with the session where there is one, or else with the token. */
+  /** Resumes the session if that is possible; otherwise attaches with the token. */
   reconnect(): void {
     this.connection?.abandon();
     this.own.reclaim();
@@ -127,7 +127,7 @@ export class Session {
     this.open();
   }
 
-  /** Makes a new session, instead of what is there now. */
+  /** Replaces the current session with a new one. */
   async attach(mode: Mode, want?: Want): Promise<void> {
     if (!want) this.prefer(mode);
     this.own.forget();
@@ -148,7 +148,7 @@ export class Session {
     await old?.close();
   }
 
-  /** Sends input, or keeps it for the session that comes back; says whether it was taken. */
+  /** Sends input, or keeps it until the session is resumed. Returns whether it was taken. */
   send(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (!this.view.takesInput) return false;
     if (!this.answer(bytes)) {
@@ -162,14 +162,14 @@ export class Session {
     return true;
   }
 
-  /** As [`send`], for what nobody typed. */
+  /** Like `send`, for answers of the terminal, which nobody typed. */
   answer(bytes: Uint8Array<ArrayBuffer>): boolean {
     if (!this.view.takesInput || !this.outbox.add(bytes)) return false;
     if (this.view.attachment) this.connection?.sendBytes(bytes);
     return true;
   }
 
-  /** Says something to the proxy, if there is a session. */
+  /** Sends a message to the proxy, if there is a session. */
   request(message: ClientMessage): void {
     if (this.view.attachment) this.connection?.sendMessage(message);
   }
@@ -180,7 +180,7 @@ export class Session {
     if (action !== 'nmi' && this.view.attachment) this.followProgress({ action, askedAt: Date.now() });
   }
 
-  /** This page's grid is now so large. */
+  /** Tells the proxy this page's grid. */
   resize(rows: number, cols: number): void {
     this.size = sizeMessage(rows, cols);
     this.request(this.size);
@@ -196,7 +196,7 @@ export class Session {
     this.retry.cancel();
     const from = this.output.place;
     const resume = this.own.key;
-    // Who keeps us out is told until that changes.
+    // The user who keeps this page out is shown until that changes.
     const holder = this.view.ending?.retry ? this.view.holder : undefined;
     this.change({ connecting: true, slow: false, holder, retryAt: undefined });
     // To take over or to ask, attach as a watcher first: attaching to type would be refused.
@@ -270,7 +270,7 @@ export class Session {
 
   private begin(hello: Hello): void {
     const { asked, outbox } = this;
-    // After a restart of the server the line is another one, and input counts from 0.
+    // After a restart of the proxy, the line has another id, and input counts from 0.
     const sameLine = !asked.from || asked.from.line === hello.line;
     const resumed = asked.resume && sameLine && this.own.isBack(hello);
     const attachment = new Attachment(hello);
@@ -292,7 +292,7 @@ export class Session {
     if (asked.want) this.want(attachment, asked.want);
   }
 
-  /** Every byte once: those that the proxy lacks, after the count of those that it has. */
+  /** Sends the bytes that the proxy lacks, after their offset, so that each byte arrives once. */
   private sendAgain(hello: Hello): void {
     const { offset, chunks } = this.outbox.resume(hello.input);
     const writes = hello.mode === 'write';
@@ -300,21 +300,21 @@ export class Session {
     if (writes) for (const chunk of chunks) this.connection?.sendBytes(chunk);
   }
 
-  /** Asks to type, or takes over where that is allowed. */
+  /** Asks to type, or takes over if that is allowed. */
   private want(attachment: Attachment, { pen, reason }: Want): void {
     if (pen === 'request' || attachment.hello.can.includes('force')) return this.request(penMessage(pen, reason));
     this.prefer('watch');
     this.change({ attachment: attachment.afterRefusedForce() });
   }
 
-  /** How this tab attaches from now on, also after a reload; without a mode as the token says. */
+  /** Sets the mode in which this tab attaches from now on, also after a reload. Without a mode: `auto`. */
   private prefer(mode: Mode | undefined): void {
     if (mode) this.access.mode = mode;
     else delete this.access.mode;
     keepAccess(this.access);
   }
 
-  /** The connection is silent: the browser would notice in minutes only. */
+  /** Ends a silent connection. The browser would notice it only after minutes. */
   private breakOff(): void {
     this.connection?.abandon();
     this.end(Code.connectionLost, '');
@@ -324,12 +324,12 @@ export class Session {
     this.keepalive.stop();
     const { attachment, hello } = this.view;
     this.connection = undefined;
-    // The key is not known any more: the token makes a new session.
+    // The proxy no longer knows the key: the token makes a new session.
     if (code === Code.token && !attachment && this.asked.resume) {
       this.own.forget();
       return this.open();
     }
-    // An older host of a cluster. Without `auto` a console is refused where somebody else types.
+    // An older host of a cluster does not know `auto`. Without it, a console is refused while somebody else types.
     if (code === Code.protocolError && !attachment && this.asked.mode === 'auto' && !this.asked.resume) {
       this.isOld = true;
       return this.open();
@@ -385,7 +385,7 @@ export class Session {
     });
   }
 
-  /** No guest takes longer: then that is said, and nothing is expected any more. */
+  /** Shows the progress of an action. If it is not done within `LONGEST`, says so, and stops waiting. */
   private followProgress(progress: Progress | undefined): void {
     clearTimeout(this.progressTimer);
     this.change({ progress });
@@ -396,7 +396,7 @@ export class Session {
     }, LONGEST);
   }
 
-  /** Input of which nobody can say whether it arrived is not sent again, and that is said. */
+  /** Tells the user about input that may not have arrived. It is not sent again, since it could arrive twice. */
   private tellLost(bytes: number): void {
     if (bytes > 0) this.sink.note(describeLostInput(bytes));
   }

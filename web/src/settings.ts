@@ -1,17 +1,17 @@
-// What this browser's user set up for all consoles: the keyboard and line feeds, since older switches, routers and
-// firmware want other bytes than Linux, and how the page looks. What keys send, an operator sets for a line too; a
-// user's own goes before.
+// What the user set for all consoles, kept by this browser: what keys send and what line feeds do, since older
+// switches, routers and firmware need other bytes than Linux, and how the page looks. For keys and line feeds, an
+// operator can set the defaults of a line.
 
 import type { TerminalSettings } from './messages';
 import { keep, kept } from './preferences';
 
-/** One of a few values, kept by this browser; the first is the usual one. */
+/** A setting with a few values, kept by this browser. */
 class Choice<T extends string> {
   readonly values: T[];
   private own: T | undefined;
   private wanted: T | undefined;
 
-  /** `words` are the values as an operator writes them, and as this page shows them. */
+  /** `words`: the values as an operator writes them, and as this page shows them. `usual`: the default. */
   constructor(
     private readonly name: string,
     private readonly words: [string, T][],
@@ -25,7 +25,7 @@ class Choice<T extends string> {
     return this.own ?? this.wanted ?? this.usual;
   }
 
-  /** What the line wants, as an operator writes it. */
+  /** Sets the line's default, as an operator writes it. */
   want(word: string | undefined): void {
     this.wanted = this.words.find(([known]) => known === word)?.[1];
   }
@@ -71,14 +71,14 @@ export class Settings {
     'moves down',
   );
 
-  /** Of a row, in heights of a character: with 1, fonts whose underscore is low lose it between rows. */
+  /** Height of a row, in heights of a character. With 1, rows hide the underscores of fonts that draw them low. */
   readonly lineHeight = choice('line-height', ['1.1', '1.25', '1.5', '1']);
-  /** Whether the footer says which size the guest has. */
+  /** Whether the footer shows the guest's size. */
   readonly sizes = choice('sizes', ['shown', 'hidden']);
-  /** The key of the palette. Each browser keeps others for itself. */
+  /** The key of the palette. Each browser reserves other keys. */
   readonly paletteKey = choice('palette-key', ['Ctrl+Shift+P', 'Ctrl+Shift+Y', 'Ctrl+Alt+P', 'Alt+P', 'F1', 'F12']);
 
-  /** The font that was chosen; none for the usual one. */
+  /** The chosen font; undefined for the default. */
   get font(): string | undefined {
     return kept('font') || undefined;
   }
@@ -87,7 +87,7 @@ export class Settings {
     keep('font', name ?? '');
   }
 
-  /** What the line wants where this browser's user set nothing. */
+  /** Sets the defaults of the line. */
   follow(line: TerminalSettings = {}): void {
     this.backspace.want(line.backspace);
     this.enter.want(line.newline);
@@ -101,18 +101,18 @@ export class Settings {
     return text.replace(/[\x08\x7f]/g, (key) => (key === '\x7f' ? '\x08' : '\x7f'));
   }
 
-  /** A text whose lines end as Enter ends them. */
+  /** The text, with what Enter sends at the end of each line. */
   lines(text: string): string {
     return text.replaceAll('\r', ENTER[this.enter.value]);
   }
 
-  /** Whether a line feed starts a new line, which devices want that send no carriage return. */
+  /** Whether a line feed starts a new line, for devices that send no carriage return. */
   get beginsLine(): boolean {
     return this.newline.value === 'starts a new line';
   }
 }
 
-/** A choice of which operators know nothing; the first value is the usual one. */
+/** A choice that operators cannot set. The first value is the default. */
 function choice<T extends string>(name: string, values: [T, ...T[]]): Choice<T> {
   return new Choice(name, values.map((value) => [value, value]), values[0]);
 }

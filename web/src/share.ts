@@ -1,5 +1,5 @@
-// Shares the console with people who have no login: makes links, lists the live ones, and revokes them. Without a login
-// of one's own, only the watch link of the session is offered.
+// Shares the console with people who have no login: makes links, lists the live ones, and revokes them. A user without
+// a login gets only the session's watch link, in actions.ts.
 
 import { call } from './calls';
 import { buttons, openDialog } from './dialog';
@@ -9,7 +9,7 @@ import { named } from './names';
 import { count } from './times';
 import { describeTime } from './words';
 
-/** Milliseconds between two looks at the list, while it is open. */
+/** Milliseconds between two updates of the list while the dialog is open. */
 const AGAIN = 5000;
 
 const LIFETIMES: [[number, string], ...[seconds: number, words: string][]] = [
@@ -31,12 +31,13 @@ interface Link {
 
 interface Links {
   links: Link[];
+  /** Maximum lifetime of a link in seconds; 0 if sharing is turned off. */
   longest: number;
 }
 
 const WORDS: Record<Mode, string> = { watch: 'Watching', write: 'Typing' };
 
-/** Opens the dialog. `copy` says whether it could copy. */
+/** Opens the dialog. `copy` returns whether it copied the text. */
 export function share({ server, port, can }: Hello, copy: (text: string) => Promise<boolean>): void {
   const path = `v1/lines/${server.id}/${port}/links`;
   let longest = Infinity;
@@ -65,7 +66,7 @@ export function share({ server, port, can }: Hello, copy: (text: string) => Prom
     const focused = document.activeElement?.id;
     const rows = listed.links.map((link) => row(link, () => void attempt(() => revoke(link))));
     list.replaceChildren(...(rows.length > 0 ? rows : [make('li', 'none', 'None.')]));
-    // The list is new, and the focus stays where it was.
+    // The list was replaced: the focus returns to the same button.
     if (focused) document.getElementById(focused)?.focus();
   }
 
@@ -87,7 +88,7 @@ export function share({ server, port, can }: Hello, copy: (text: string) => Prom
   let isBusy = false;
 
   async function attempt(what: () => Promise<void>): Promise<void> {
-    // The button stays enabled, which keeps the focus on it.
+    // A disabled button would lose the focus, so further presses are ignored instead.
     if (isBusy) return;
     isBusy = true;
     try {

@@ -1,7 +1,7 @@
-// Keys that belong to the page instead of the guest, by their names: `Ctrl+Shift+C`. Which action has which one is
-// said in actions.ts; the guest keeps all others, Ctrl+C, Tab and plain F6 among them.
+// Keys that the page handles instead of the guest, by names such as `Ctrl+Shift+C`. actions.ts says which action has
+// which key; the guest gets all others, among them Ctrl+C, Tab and plain F6.
 
-/** Whether a key event is what `shortcut` names. */
+/** Whether a key event is the one that `shortcut` names. */
 export function isPressed(event: KeyboardEvent, shortcut: string): boolean {
   const parts = shortcut.split('+');
   const key = parts.pop() ?? '';
@@ -22,12 +22,12 @@ export function isPressedOutside(event: KeyboardEvent, key: string): boolean {
   return !takesText && !event.altKey && !event.ctrlKey && !event.metaKey && event.key === key;
 }
 
-/** As `aria-keyshortcuts` writes it. */
+/** The shortcut as `aria-keyshortcuts` writes it. */
 export function ariaShortcut(shortcut: string): string {
   return shortcut.replace('Ctrl', 'Control');
 }
 
-/** Where another script is typed, a letter's key is known by its place. */
+/** The name of a key. If the keyboard is set to another script, a letter's key is known by its position. */
 function keyOf({ key, code }: KeyboardEvent): string {
   return key.length === 1 && key > '~' ? code.replace(/^Key/, '') : key;
 }

@@ -1,6 +1,6 @@
-// The header's part that leads elsewhere: the menu, the name of the server with the list of all consoles behind
-// it, the server's ports as tabs, and the servers page. Whoever came by a console URL alone, without a login,
-// sees their own port, and the servers page, which asks to log in.
+// The part of the header that leads elsewhere: the menu, the name of the server with the list of all consoles behind
+// it, the server's ports as tabs, and the servers page. A user who came by a console URL, without a login, sees their
+// own port, and the servers page, which asks to log in.
 
 import { call } from './calls';
 import { element } from './elements';
@@ -11,10 +11,10 @@ import { hasServersPage } from './servers-page';
 import { openSwitcher } from './switcher';
 import { goToServers } from './tile';
 
-/** More ports than a server can have. */
+/** Maximum number of ports to list: more than a server can have. */
 const PORTS = 256;
 
-/** Milliseconds after the session begins. */
+/** Milliseconds to wait after the session begins, so that the guest's screen comes first. */
 const LATER = 500;
 
 interface LoginState {
@@ -24,14 +24,17 @@ interface LoginState {
 
 export class Site {
   private login: Promise<LoginState | undefined> | undefined;
-  /** Whose ports are shown. */
+  /** The console for which the header was filled: server id and port. */
   private shown: string | undefined;
   private isIn: boolean;
   /** Whether there is a page with all servers. */
   hasServers = false;
   mayLogOut = false;
 
-  /** `place` is this page's address, if it came by one; `say` shows a short message. `onChange` hears that a login is known. */
+  /**
+   * `place` is the console that this page's address names, if any; `say` shows a short message. `onChange` runs when it
+   * is known whether the browser is logged in.
+   */
   constructor(
     place: Place | undefined,
     private readonly say: (words: string) => void,
@@ -47,7 +50,7 @@ export class Site {
     return this.isIn;
   }
 
-  /** Shows what there is beside the console that was opened. */
+  /** Looks up the login, and shows what else there is besides the console that was opened. */
   async show({ server, port }: Hello): Promise<void> {
     const key = `${server.id}/${port}`;
     if (this.shown === key) return;
@@ -72,7 +75,7 @@ export class Site {
     else this.say('Log in at the servers page to switch to another server.');
   }
 
-  /** Chooses another console, and shows both side by side. */
+  /** Lets the user choose another console, and shows both side by side. */
   showBeside({ server, port }: Hello): void {
     const here = { server: server.id, port };
     void openSwitcher('Show another beside it', (chosen) => location.assign(root() + tilesPath([here, chosen])));
@@ -110,7 +113,7 @@ export class Site {
   }
 }
 
-/** How this browser is logged in; none where there is no servers page. The screen of the guest comes first. */
+/** How this browser is logged in; undefined if there is no servers page. Waits `LATER` first. */
 async function look(): Promise<LoginState | undefined> {
   await new Promise((resolve) => setTimeout(resolve, LATER));
   if (!(await hasServersPage())) return undefined;

@@ -1,19 +1,19 @@
-// The on-screen keyboard: nothing of the page lies under it, a key of the page shows it, and what it composes is
-// sent before the next key of the page.
+// The on-screen keyboard: the page ends above it, a key of the page shows it, and the text that it composes is sent
+// before the next key of the page.
 
-/** Receives what was composed, and says whether the next character means something else. */
+/** Receives the composed text. `holds`: whether Ctrl or Alt of the page changes the next character. */
 export interface Keys {
   readonly holds: boolean;
   press(text: string): void;
 }
 
-/** Of the window's height, what is left at most where the keyboard shows. */
+/** The keyboard counts as shown if less than this part of the window's height is visible. */
 const SHRUNK = 0.85;
 
 export class SoftKeyboard {
-  /** What is composed and not sent yet: Android composes words of every language. */
+  /** The composed text that is not sent yet. Android composes words of every language. */
   private composed: string | undefined;
-  /** The greatest height of this window, and the width that it was seen with. */
+  /** The greatest visible height of this window, and the width at which it was seen. */
   private tallest = 0;
   private width = 0;
 
@@ -25,7 +25,7 @@ export class SoftKeyboard {
     field.autocomplete = 'off';
     field.addEventListener('compositionupdate', ({ data }) => {
       this.composed = data;
-      // The browser must have done with this event.
+      // Later, because the browser must have finished this event.
       if (keys.holds && data) setTimeout(() => this.flush());
     });
     field.addEventListener('compositionend', () => (this.composed = undefined));
@@ -35,7 +35,7 @@ export class SoftKeyboard {
     this.lay();
   }
 
-  /** Sends what is composed. xterm.js drops it where it loses the focus. */
+  /** Sends the composed text. xterm.js drops it when it loses the focus. */
   flush(): void {
     const { composed } = this;
     if (!composed) return;
@@ -43,7 +43,7 @@ export class SoftKeyboard {
     for (const character of composed) this.keys.press(character);
   }
 
-  /** Shows the keyboard or, where it is there already, hides it. */
+  /** Shows the keyboard or, if it is shown, hides it. */
   toggle(): void {
     this.flush();
     const height = window.visualViewport?.height ?? innerHeight;
@@ -52,13 +52,16 @@ export class SoftKeyboard {
     else this.again();
   }
 
-  /** A field that has the focus already shows no keyboard, and ends no composition. */
+  /** Focuses the field again: while it has the focus, `focus` shows no keyboard, and ends no composition. */
   private again(): void {
     this.field.blur();
     this.field.focus();
   }
 
-  /** Fits the page into what the keyboard leaves. A window that is enlarged by two fingers moves over the page instead. */
+  /**
+   * Fits the page into the area above the keyboard. In a window that is zoomed with two fingers, that area moves over
+   * the page instead.
+   */
   private lay(): void {
     const { visualViewport: seen } = window;
     if (!seen || Math.abs(seen.scale - 1) > 0.01) return;

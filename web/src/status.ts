@@ -55,7 +55,7 @@ export class Status {
     this.latency.textContent = milliseconds === undefined ? '' : `${milliseconds} ms`;
   }
 
-  /** What counts the seconds, which screen readers leave out. */
+  /** Shows the seconds, in an element that screen readers do not announce. */
   private showClock(view: View): void {
     clearInterval(this.counting);
     const tick = (): void => void (this.clock.textContent = describeClock(view, Date.now()));
@@ -82,12 +82,12 @@ export class Status {
     if (this.text.textContent !== text) this.text.textContent = text;
     this.showCountdown(view);
     this.showOffers(ending?.retry ?? false, ending?.offers ?? (told ? ['dismiss'] : []));
-    // A refused visitor has no terminal to be in; one who was typing must not press a button by chance.
+    // A refused user has no terminal to be in. One who was typing must not press a button by chance.
     if (appears && !view.hello && !this.header?.contains(document.activeElement))
       this.notice.focus();
   }
 
-  /** Leaves the buttons alone where they stay the same, since one of them may have the focus. */
+  /** Replaces the buttons only if others are needed, since one of them may have the focus. */
   private showOffers(retry: boolean, offers: Ending['offers']): void {
     const shown = `${retry} ${offers}`;
     if (shown === this.shownOffers) return;
@@ -117,7 +117,7 @@ async function hideWithoutServersPage(offer: HTMLButtonElement): Promise<void> {
   offer.hidden = !(await hasServersPage());
 }
 
-/** The status line. The tone is its color, for those who see it; the words say the same. */
+/** The status line. The tone is its color; the words alone say the same. */
 function summary(view: View): { tone: string; words: string } {
   const { attachment, connecting, ending, progress, retryAt, slow, unansweredSince } = view;
   if (attachment) {

@@ -1,5 +1,5 @@
-// The strip above the terminal: who types, since when, and how to come to type. Not modal: what is typed meanwhile
-// goes on to the guest.
+// The strip above the terminal: who types, since when, and how the user can type. It is not modal: input still goes to
+// the guest.
 
 import type { Attachment } from './attachment';
 import { element } from './elements';
@@ -8,7 +8,7 @@ import type { StripWords } from './words';
 
 /** What the strip's buttons do. */
 export interface StripActions {
-  /** Types where nobody does, or asks the user who types. */
+  /** Types if nobody does, and otherwise asks the user who types. */
   type(): void;
   /** Takes typing over from another window of the same user. */
   take(): void;
@@ -48,15 +48,15 @@ export class Strip {
     if (words.clock !== undefined) this.ticking = setInterval(() => this.tick(attachment), 500);
   }
 
-  /** A key was pressed that is not sent. */
+  /** Draws attention to the strip: a key was pressed that is not sent. */
   shake(): void {
     this.strip.classList.remove('shaken');
-    // Begins the animation again, also while it runs.
+    // Reading the width makes the animation start again while it runs.
     void this.strip.offsetWidth;
     this.strip.classList.add('shaken');
   }
 
-  /** Leaves the words alone where they stay the same: screen readers read each change. */
+  /** Changes the words only if they differ, since screen readers announce each change. */
   private fill(words: StripWords | undefined): void {
     const { who = '', told = '', alarm = '', clock = '' } = words ?? {};
     this.clock.textContent = clock;

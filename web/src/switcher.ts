@@ -1,5 +1,5 @@
-// The list in which one finds another console: all ports of all servers that this user sees, by name. It holds
-// links, so that a console opens in another tab as well.
+// The dialog in which the user finds another console: all ports of all servers that this user sees, by name. Its
+// entries are links, so that a console can be opened in another tab as well.
 
 import './switcher.css';
 
@@ -9,10 +9,10 @@ import { button, make } from './elements';
 import { consolePath, root } from './places';
 import type { Place } from './places';
 
-/** Ports that are listed at most: whoever wants another one types more of its name. */
+/** Maximum number of ports that are listed. To find others, the user types more of their names. */
 const SHOWN = 100;
 
-/** Servers or lines in one answer, and answers at most. */
+/** Maximum servers or lines in one answer, and maximum answers for one list. */
 const PAGE = 1000;
 const PAGES = 10;
 
@@ -46,12 +46,12 @@ const WORDS: Record<Status, string> = {
 
 const TONES: Partial<Record<Status, string>> = { ACTIVE: 'connected', ERROR: 'failed', HOST_LOST: 'failed' };
 
-/** What was listed last. */
+/** The last list. */
 let entries: Entry[] = [];
 
 /**
- * Opens with what was listed last, until the new list is there. Its links lead to the consoles, unless `choose` does
- * something else with the one that is pressed.
+ * Opens the dialog, with the last list until the new one is there. Its links lead to the consoles; with `choose`, a
+ * press calls that instead.
  */
 export async function openSwitcher(title = 'Switch server', choose?: (place: Place) => void): Promise<void> {
   const filter = make('input', '');
@@ -97,7 +97,7 @@ export async function openSwitcher(title = 'Switch server', choose?: (place: Pla
   }
 }
 
-/** Arrows move through the list, and what is typed there goes to the filter. */
+/** Arrows move through the list, and a character that is typed there goes to the filter. */
 function handleKey(event: KeyboardEvent, filter: HTMLElement, list: HTMLElement): void {
   const links = [...list.querySelectorAll('a')];
   const at = links.findIndex((link) => link === document.activeElement);
@@ -110,7 +110,7 @@ function handleKey(event: KeyboardEvent, filter: HTMLElement, list: HTMLElement)
   event.preventDefault();
 }
 
-/** All pages of a list. */
+/** All pages of a list, at most `PAGES`. `marker` names the last item of a page, after which the next page begins. */
 async function all<T>(name: string, marker: (last: T) => string): Promise<T[]> {
   const items: T[] = [];
   for (let page = 0; page < PAGES; page += 1) {

@@ -1,5 +1,5 @@
-// The terminal itself: xterm.js with its add-ons, fitted to its place on the page. Knows how to show
-// bytes and to hand out what the user types; never whether that may be sent.
+// The terminal itself: xterm.js with its add-ons, fitted to its place on the page. It shows output and passes on input,
+// and does not know whether input may be sent.
 
 import { FitAddon } from '@xterm/addon-fit';
 import { Unicode11Addon } from '@xterm/addon-unicode11';
@@ -18,7 +18,10 @@ import type { Theme } from './theme';
 import { isTile } from './tile';
 import { isInput } from './unsent';
 
-/** Lines kept above the screen: about 10 MB at 80 columns; and where all that the server keeps is shown. */
+/**
+ * Rows kept above the screen: usually, which takes about 10 MB at 80 columns, and once all output that the proxy keeps
+ * is shown.
+ */
 const SCROLLBACK = 10_000;
 const SCROLLBACK_ALL = 50_000;
 
@@ -27,18 +30,18 @@ const NARROW = matchMedia('(max-width: 480px)');
 
 const TOUCH = matchMedia('(pointer: coarse)');
 
-/** Sizes of the font, in pixels: what the user may choose, and the least where a grid must fit. */
+/** Font sizes in pixels: the range for the user's choice, and the minimum to which another user's grid is fitted. */
 const FONT_MIN = 8;
 const FONT_MAX = 32;
 const FONT_TINY = 6;
 
-/** Pixels at the right that the scroll bar lies over. */
+/** Width in pixels of the scroll bar, which lies over the right edge. */
 const SCROLL_BAR = 14;
 
-/** Milliseconds for which a window that is being resized has to rest before its grid is told. */
+/** Milliseconds without a further resize after which the new grid is told. */
 const RESIZE_REST = 100;
 
-/** Who hears where things are: whenever called, in the row of the cursor. */
+/** Receives what is found in the output. During each call, the cursor is in the row that it concerns. */
 export interface Observer {
   onBoot(epoch: number): void;
   onFound(landmark: Landmark): void;
@@ -47,24 +50,25 @@ export interface Observer {
   onParsed(): void;
   /** A painted screen is shown. */
   onPainted(): void;
-  /** The terminal is empty; the window was so many rows above the end. */
+  /** The terminal was emptied. The window was `below` rows above the end. */
   onEmpty(below: number): void;
 }
 
-/** Who hears what the user, or the terminal as an answer to the guest, says. */
+/** Receives the user's input, and the terminal's answers to the guest. */
 export interface Typist {
-  /** `typed` where a key or the mouse said it, and not the terminal by itself. */
+  /** `typed`: whether a key or the mouse caused it. Otherwise, it is an answer of the terminal. */
   onText(text: string, typed: boolean): void;
+  /** Input as bytes: each character stands for one. */
   onBinary(text: string): void;
   /** Whether a key belongs to the page instead of the guest. */
   isShortcut(event: KeyboardEvent): boolean;
-  /** A key that is input, while none is taken. */
+  /** An input key was pressed while no input is taken. */
   onUnsent(): void;
   /** Live output, or a bell. */
   onNews(): void;
-  /** The line prints now. */
+  /** Live output. */
   onPrinted(text: string): void;
-  /** The grid that fits the window. */
+  /** The grid that fits the window, whenever it may have changed. */
   onGrid(rows: number, cols: number): void;
 }
 
@@ -74,16 +78,18 @@ export class Screen implements Sink {
   private readonly resets = new Resets();
   private readonly landmarks = new Landmarks();
   observer: Observer | undefined;
+  /** Whether the terminal parses replay. */
   private muted = false;
   private watches = false;
-  /** Boots that are known and whose output has not come yet. */
+  /** Number of announced boots whose output has not come yet. */
   private boots = 0;
   /** The grid of a painted screen that is not shown yet. */
   private held: { rows: number; cols: number } | undefined;
   /** Whether what the terminal says next comes from a key or the mouse. */
   private typed = false;
+  /** The grid of another user who types. */
   private followed: Size | undefined;
-  /** The font for another's grid, where the user wants it larger than what fits. */
+  /** The font size for another user's grid, if the user made it larger than what fits. */
   private enlarged: number | undefined;
   private chosenFont = Number(kept('font-size')) || undefined;
   private resting: ReturnType<typeof setTimeout> | undefined;
@@ -136,7 +142,7 @@ export class Screen implements Sink {
     this.parse(text, shown, origin);
   }
 
-  /** The terminal answers queries while it parses them, so that is when it must not be heard. */
+  /** Mutes the terminal while it parses the text, since that is when it answers queries. */
   replay(text: string, shown: () => void, origin?: Origin): void {
     this.term.write('', () => (this.muted = true));
     const heard = (): void => {
@@ -158,13 +164,13 @@ export class Screen implements Sink {
     });
   }
 
-  /** Whether rows were dropped that the terminal could hold. */
+  /** Whether the terminal dropped rows that it could hold with more scrollback. */
   get isFull(): boolean {
     const { length } = this.term.buffer.normal;
     return this.term.options.scrollback === SCROLLBACK && length >= SCROLLBACK + this.term.rows;
   }
 
-  /** CAN ends an escape sequence that was cut off, and SGR 0 keeps its colors out of the note. */
+  /** CAN ends an unfinished escape sequence, and SGR 0 keeps the guest's colors out of the note. */
   note(text: string, shown?: () => void): void {
     this.cut();
     this.term.write(`\x18\x1b[0m\r\n${rule(text)}`, shown);
@@ -197,17 +203,17 @@ export class Screen implements Sink {
     this.term.write(rule(text), () => void (this.boots -= 1));
   }
 
-  /** Whether the program in the guest wants pastes in one piece. */
+  /** Whether the program in the guest enabled bracketed paste. */
   get bracketedPaste(): boolean {
     return this.boots === 0 && this.term.modes.bracketedPasteMode;
   }
 
-  /** Whether keys mean input. Without it, Tab moves on and nothing typed is heard. */
+  /** Sets whether keys are input. If not, Tab moves the focus, and other keys have no effect. */
   allowTyping(allowed: boolean): void {
     this.term.options.disableStdin = !allowed;
   }
 
-  /** Whether the user watches: then the cursor is hollow, also where the terminal has the focus. */
+  /** Sets whether the user watches: then the cursor is hollow, even if the terminal has the focus. */
   watch(watches: boolean): void {
     if (watches === this.watches) return;
     this.watches = watches;
@@ -221,7 +227,7 @@ export class Screen implements Sink {
     return grid && grid.rows > 0 && grid.cols > 0 ? grid : undefined;
   }
 
-  /** Shows the grid of the session that types, in a font that fits; without one, the grid that fits the window. */
+  /** Shows the grid of the session that types, in a font that fits; without `size`, the grid that fits the window. */
   follow(size: Size | undefined): void {
     if (size?.rows === this.followed?.rows && size?.cols === this.followed?.cols) return;
     this.followed = size;
@@ -229,7 +235,7 @@ export class Screen implements Sink {
     this.lay();
   }
 
-  /** In pixels. What the user chooses is kept, but for another's grid, which else fits the window. */
+  /** The font size in pixels. A new size is kept; while another user's grid is shown, it only applies to that. */
   get fontSize(): number {
     return this.term.options.fontSize ?? this.font;
   }
@@ -244,7 +250,7 @@ export class Screen implements Sink {
     this.lay();
   }
 
-  /** Turns the mode for screen readers on or off, and keeps that; says which it is. */
+  /** Returns whether the mode for screen readers is on. `toggle` switches it first, and keeps the choice. */
   readOut(toggle = false): boolean {
     const { options } = this.term;
     if (toggle) {
@@ -254,7 +260,7 @@ export class Screen implements Sink {
     return options.screenReaderMode === true;
   }
 
-  /** What these rows of the terminal hold, or all of them; wrapped lines joined. */
+  /** The text of the rows from `from` to before `to`, by default of all rows. Wrapped lines are joined. */
   text(from = 0, to = Infinity): string {
     const buffer = this.term.buffer.active;
     let text = '';
@@ -265,13 +271,13 @@ export class Screen implements Sink {
     return text.trimEnd();
   }
 
-  /** The rows that are shown. */
+  /** The rows that are shown: from `from` to before `to`. */
   get shown(): { from: number; to: number } {
     const from = this.term.buffer.active.viewportY;
     return { from, to: from + this.term.rows };
   }
 
-  /** What has the focus while one types. */
+  /** The element that has the focus while the user types. Throws an `Error` before the terminal is open. */
   get field(): HTMLTextAreaElement {
     const { textarea } = this.term;
     if (!textarea) throw new Error('the terminal is not open');
@@ -279,14 +285,14 @@ export class Screen implements Sink {
   }
 
   /**
-   * Gives the focus back, but not where that would bring an on-screen keyboard that nobody asked for, or take it from
+   * Focuses the terminal, unless that would show an on-screen keyboard for which nobody asked, or take the focus from
    * another tile.
    */
   focus(): void {
     if (!TOUCH.matches && (!isTile || document.hasFocus())) this.term.focus();
   }
 
-  /** Resets of the guest are ours. */
+  /** Shows text. Replaces each RIS of the guest by `reset`, which keeps the scrollback. */
   private parse(text: string, shown: () => void, origin?: Origin): void {
     if (origin) this.term.write('', () => this.observer?.onParse(origin));
     this.resets.split(text).forEach((part, index) => {
@@ -301,35 +307,38 @@ export class Screen implements Sink {
     });
   }
 
-  /** The stream of text breaks off here. */
+  /** The stream of text is interrupted here: forgets unfinished lines and sequences. */
   private cut(): void {
     this.resets.cut();
     this.landmarks.begin();
   }
 
-  /** Sets everything back but what was printed, which goes into the scrollback. */
+  /** Resets the terminal, except for the output, which moves into the scrollback. */
   private reset(): void {
     const { term } = this;
     const scroll = (on: boolean) => () => void (term.options.scrollOnEraseInDisplay = on);
     term.write(RESET, scroll(true));
     term.write(clear(term.cols), scroll(false));
-    // The guest can change it (LNM).
+    // The guest can change this (LNM).
     term.write('', () => this.applySettings());
   }
 
-  /** Font and line height, and the colors. */
+  /** Applies font, line height and colors. */
   applyLook(colors: Theme['terminal']): void {
     const { font, lineHeight } = this.settings;
     Object.assign(this.term.options, { ...colors, fontFamily: fontFamily(font), lineHeight: Number(lineHeight.value) });
     this.lay();
   }
 
-  /** What line feeds do. */
+  /** Applies what line feeds do. */
   applySettings(): void {
     this.term.options.convertEol = this.settings.beginsLine;
   }
 
-  /** What is replayed, or what the last boot asked for, has neither an answer nor the mouse; keys are typed all the same. */
+  /**
+   * Passes on input. During replay, and until an announced boot has begun, only keys pass: answers and mouse reports
+   * belong to earlier output.
+   */
   private hear(text: string): void {
     const { typed } = this;
     this.typed = false;
@@ -346,7 +355,7 @@ export class Screen implements Sink {
     this.lay();
   }
 
-  /** In pixels, before anything has to be fitted. */
+  /** The font size in pixels while no other user's grid is shown. */
   private get font(): number {
     return this.chosenFont ?? (NARROW.matches ? 12 : 14);
   }
@@ -387,7 +396,7 @@ export class Screen implements Sink {
     return belongs;
   }
 
-  /** A link's text may say something else than where it leads. */
+  /** Shows where a link leads, since its text may say something else. */
   private readonly showLink = (_: MouseEvent, link: string): void => {
     this.place.title = link;
   };
@@ -397,12 +406,12 @@ export class Screen implements Sink {
   };
 }
 
-/** A line of ours, without anything that a terminal would act on. */
+/** A line of this page, without control characters. */
 function rule(text: string): string {
   return `\x1b[90m${text.replace(/\p{Cc}/gu, '')}\x1b[0m\r\n`;
 }
 
-/** Hears of each input of the user's, right before the terminal hands it out: its interface hides that. */
+/** Calls `listener` right before the terminal emits input of the user. xterm.js has no public API for this. */
 function onUserInput(term: Terminal, listener: () => void): void {
   const { _core: core } = term as unknown as {
     _core: { coreService: { onUserInput(listener: () => void): void } };
@@ -410,7 +419,7 @@ function onUserInput(term: Terminal, listener: () => void): void {
   core.coreService.onUserInput(listener);
 }
 
-/** Draws the cursor and the selection as without the focus while this is so: its interface has no way for that. */
+/** Draws the cursor and the selection as without the focus while `isSo`. xterm.js has no public API for this. */
 function looksUnfocused(term: Terminal, isSo: () => boolean): void {
   const { _core: core } = term as unknown as { _core: { _coreBrowserService: object } };
   const service = core._coreBrowserService;

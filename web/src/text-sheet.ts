@@ -1,14 +1,14 @@
-// The terminal's text as text of the page, for what cannot be selected in the terminal: with the handles of a phone,
-// and more than one screen of it.
+// The terminal's text as text of the page, in which the handles of a phone work, and more than one screen can be
+// selected.
 
 import { buttons, openDialog } from './dialog';
 import { button, make } from './elements';
 import type { Screen } from './terminal';
 
-/** Rows above the screen at most: a browser takes long to lay out more. */
+/** Maximum rows above the screen: a browser takes long to lay out more. */
 const ABOVE = 2000;
 
-/** Shows what is on the screen and above it; what is selected there is selected here. `copy` gets what is chosen. */
+/** Shows the text of the screen and above it, with the terminal's selection. `copy` gets the text to copy. */
 export function openTextSheet(screen: Screen, copy: (text: string) => void): void {
   const { from } = screen.shown;
   const selected = screen.term.getSelection();
@@ -30,7 +30,7 @@ export function openTextSheet(screen: Screen, copy: (text: string) => void): voi
     take('Copy all', () => text.textContent ?? ''),
     take('Copy selection', () => String(getSelection())),
   );
-  // A press would take the selection away.
+  // A press would clear the selection.
   row.addEventListener('mousedown', (event) => event.preventDefault());
   const name = 'Text of the terminal';
   const dialog = openDialog(name, [make('h2', '', name), text, said, row], text);

@@ -1,5 +1,5 @@
-// Light and dark, and sets of colors for each: the user's choices, which this browser keeps, and the terminal's colors.
-// The rest of the page takes its colors from base.css by the same `data-theme` and `data-colors`.
+// The user's choice of light or dark and of a set of colors, which this browser keeps, and the terminal's colors. The
+// rest of the page takes its colors from base.css by the same `data-theme` and `data-colors`.
 
 import type { ITheme } from '@xterm/xterm';
 
@@ -13,10 +13,11 @@ export const COLORS = { own: 'Standard', solarized: 'Solarized', contrast: 'High
 export type Light = keyof typeof LIGHTS;
 export type Colors = keyof typeof COLORS;
 
-/** The least contrast of the terminal's texts, and of those of a console that is over, which are dimmed. */
+/** Minimum contrast of the terminal's text: by set of colors, and for a console that is over, which is dimmed. */
 const CONTRAST: Record<Colors, number> = { own: 4.5, solarized: 4.5, contrast: 7 };
 const DIMMED = 7;
 
+/** Colors of the marks in the scroll bar. */
 export interface Ticks {
   boot: string;
   panic: string;
@@ -41,21 +42,21 @@ export class Theme {
     onChange();
   }
 
-  /** The terminal's colors of now, and the least contrast of what it shows. */
+  /** The terminal's current colors, and the minimum contrast of its text. */
   get terminal(): { theme: ITheme; minimumContrastRatio: number } {
     const [light, dark] = TERMINAL[this.colors];
     const minimumContrastRatio = this.dims ? DIMMED : CONTRAST[this.colors];
     return { theme: this.isDark ? dark : light, minimumContrastRatio };
   }
 
-  /** Whether the terminal is dimmed: then its texts get the contrast that is lost by that. */
+  /** Sets whether the terminal is dimmed: then its text gets as much more contrast as dimming takes away. */
   dim(dims: boolean): void {
     if (dims === this.dims) return;
     this.dims = dims;
     this.onChange();
   }
 
-  /** Behind what a search found, and behind the one that is looked at, whose text is black. */
+  /** The colors behind the matches of a search, and behind the current one, whose text is black. */
   get marks(): [match: string, active: string] {
     return this.isDark ? ['#5c4a17', '#ffb000'] : ['#ffe9a3', '#ff9d2e'];
   }
@@ -99,7 +100,7 @@ function keptKey<T extends string>(name: string, known: Record<T, string>, usual
   return (Object.keys(known) as T[]).find((key) => key === value) ?? usual;
 }
 
-/** The 16 colors, after background, foreground, cursor and selection. */
+/** Reads colors in hexadecimal: background, foreground, cursor and selection, and then the 16 of ANSI. */
 function colors(words: string): ITheme {
   const [background, foreground, cursor, selectionBackground, ...ansi] = words.split(' ').map((hex) => `#${hex}`);
   const [cursorAccent, overviewRulerBorder] = [background, background];

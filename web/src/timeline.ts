@@ -1,5 +1,5 @@
-// The boots of the guest: their marks in the scroll bar, those of kernel panics and login prompts, and the way from one
-// to the other. A line without boots has nothing of this.
+// The boots of the guest: marks in the scroll bar for them and for kernel panics and login prompts, and the way from
+// one to the other. For a line without boots, none of this is shown.
 
 import type { IDecoration, IMarker } from '@xterm/xterm';
 
@@ -10,7 +10,7 @@ import type { Screen } from './terminal';
 import type { Theme } from './theme';
 import { describeBoot, describeBootFully } from './words';
 
-/** Marks at most; the oldest are dropped. */
+/** Maximum number of marks. The oldest are dropped, and boots last. */
 const MARKS = 200;
 
 interface Mark {
@@ -27,10 +27,10 @@ export class Timeline {
   private readonly next = element('next-boot', HTMLButtonElement);
   private marks: Mark[] = [];
   private epochs = 0;
-  /** The oldest byte that the server keeps, and the boots that it knows. */
+  /** Offset of the oldest byte that the proxy keeps, and the boots that it knows. */
   private kept: { first: number; boots: GuestBoot[] } = { first: 0, boots: [] };
 
-  /** `load` brings all that the server keeps into the terminal. */
+  /** `load` loads all output that the proxy keeps into the terminal, and returns whether it did. */
   constructor(
     private readonly screen: Screen,
     private readonly theme: Theme,
@@ -42,7 +42,7 @@ export class Timeline {
     screen.term.onWriteParsed(() => this.show());
   }
 
-  /** The guest has booted so many times. */
+  /** How many times the guest has booted. */
   set epoch(epoch: number) {
     this.epochs = epoch;
     this.show();
@@ -57,6 +57,7 @@ export class Timeline {
     return this.kept.boots;
   }
 
+  /** Offset of the oldest byte that the proxy keeps. */
   get first(): number {
     return this.kept.first;
   }
@@ -72,13 +73,13 @@ export class Timeline {
     this.mark('boot', epoch);
   }
 
-  /** The cursor is in the row of this. */
+  /** Marks the row of the cursor. */
   mark(kind: Mark['kind'], epoch?: number): void {
     if (!this.exists || this.screen.term.buffer.active.type === 'alternate') return;
     const marker = this.screen.term.registerMarker(0);
     this.marks.push({ kind, marker, tick: this.tick(kind, marker), ...(epoch === undefined ? {} : { epoch }) });
     marker.onDispose(() => (this.marks = this.marks.filter((mark) => mark.marker !== marker)));
-    // What prints a login prompt again and again takes no boot away.
+    // Boots are dropped last, so that repeated login prompts take none away.
     const oldest = this.marks.find((mark) => mark.kind !== 'boot') ?? this.marks[0];
     if (this.marks.length > MARKS) oldest?.marker.dispose();
   }
@@ -100,12 +101,13 @@ export class Timeline {
     return this.marks.some((mark) => mark.kind === kind);
   }
 
-  /** Shows the last of these, a few rows below the top. */
+  /** Scrolls to the last landmark of this kind, a few rows below the top. */
   goTo(kind: Landmark): void {
     const mark = this.marks.filter((one) => one.kind === kind).at(-1);
     if (mark) this.screen.term.scrollToLine(Math.max(0, mark.marker.line - 3));
   }
 
+  /** Scrolls to the previous boot, after loading older output if the terminal does not hold it. */
   async goBack(): Promise<void> {
     const { term } = this.screen;
     const start = (): number | undefined => this.starts()
@@ -116,6 +118,7 @@ export class Timeline {
     if (line !== undefined) term.scrollToLine(line);
   }
 
+  /** Scrolls to the next boot or, after the last one, to the end. */
   goOn(): void {
     const { term } = this.screen;
     const { viewportY, baseY } = term.buffer.active;
@@ -134,13 +137,13 @@ export class Timeline {
     return this.marks.filter(({ kind }) => kind === 'boot').map(({ marker }) => marker.line);
   }
 
-  /** Whether the server keeps the beginning of a boot that the terminal does not hold. */
+  /** Whether the proxy keeps the beginning of a boot that the terminal does not hold. */
   private get hasOlder(): boolean {
     const held = this.marks.flatMap(({ epoch }) => epoch ?? []);
     return this.kept.boots.some(({ epoch, offset }) => offset >= this.kept.first && !held.includes(epoch));
   }
 
-  /** The boot at the top of the window; at the end of the output, the last one. */
+  /** The number of the boot at the top of the window; at the end of the output, of the last one. */
   private get present(): number {
     const { viewportY, baseY } = this.screen.term.buffer.active;
     if (viewportY === baseY) return this.epochs;

@@ -1,4 +1,4 @@
-// Times as people read them, on both pages.
+// Times and numbers as text, for all pages.
 
 /** A date or time in the reader's own form. */
 export function format(date: Date, options: Intl.DateTimeFormatOptions): string {

@@ -17,7 +17,7 @@ export class Toolbar {
     for (const name of Object.keys(MENUS) as MenuName[]) {
       this.addMenu(name === 'places' ? element('places-place', HTMLElement) : bar, name);
     }
-    // WCAG 1.4.13: what hover or focus shows can be taken away without moving either.
+    // WCAG 1.4.13: Escape hides a tip while the pointer and the focus stay.
     const hide = (isHidden: boolean): void => void document.body.toggleAttribute('data-no-tips', isHidden);
     document.addEventListener('keydown', ({ key }) => hide(key === 'Escape'), { capture: true });
     document.addEventListener('pointermove', () => hide(false));

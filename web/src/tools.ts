@@ -1,4 +1,4 @@
-// What is needed now and then: a guest that knows the window's size, another window, files.
+// Actions that are needed now and then: telling the guest the window's size, another window, downloads.
 
 import type { Session } from './session';
 import type { Screen } from './terminal';
@@ -22,7 +22,7 @@ export class Tools {
     screen.focus();
   }
 
-  /** The new window has this one's storage, and takes its session over. */
+  /** Opens a new window, which has this one's session storage, and so takes its session over. */
   popOut(): void {
     const opened = window.open(location.pathname, '_blank', 'popup,width=960,height=640');
     if (!opened) this.say('This browser did not open a new window. Allow pop-ups for this site.');
@@ -43,7 +43,7 @@ export class Tools {
   }
 }
 
-/** Saves a file named by server, port and time. */
+/** Saves a file named by server, port and time, and returns its name. */
 function save({ hello }: View, content: Blob, ending: string): string {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(content);

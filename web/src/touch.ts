@@ -1,6 +1,6 @@
-// Fingers on the terminal, which xterm.js does not follow (xtermjs/xterm.js#5489): a swipe scrolls and rolls on,
-// two fingers change the font, a long press selects a word, and moving on from there selects more. A tap stays a
-// click.
+// Touch on the terminal, which xterm.js does not support (xtermjs/xterm.js#5489): a swipe scrolls and continues with
+// momentum, two fingers change the font size, a long press selects a word, and moving on from there selects more. A tap
+// stays a click.
 
 import type { Terminal } from '@xterm/xterm';
 
@@ -12,21 +12,23 @@ const LONG_PRESS = 500;
 /** Pixels that a resting finger may move. */
 const SLOP = 8;
 
-/** Milliseconds of a swipe's end that give its speed, and within which a rolling terminal loses most of it. */
+/**
+ * Milliseconds at the end of a swipe that determine its speed, and the time constant with which its momentum decays.
+ */
 const RECENT = 100;
 const ROLL = 325;
 
-/** Pixels in a millisecond under which a roll ends. */
+/** Pixels per millisecond below which momentum ends. */
 const SLOW = 0.03;
 
 /** Pixels at the upper and lower edge where a selection scrolls, and milliseconds for each row. */
 const EDGE = 24;
 const EDGE_PACE = 60;
 
-/** Milliseconds after a gesture in which the browser may still take it for a click. */
+/** Milliseconds after a gesture in which the browser may still report it as a click. */
 const LATE_CLICK = 400;
 
-/** Characters of a word: of a path or an address too. */
+/** A character of a word, which may be a path or an address. */
 const WORD = /[^\s()[\]{}'",;<>|]/;
 
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
@@ -49,14 +51,14 @@ export class Touch {
   private at: Point = { x: 0, y: 0 };
   /** Whether the finger has not moved yet. */
   private rests = false;
-  /** Pixels that were swiped and are no whole row yet. */
+  /** Pixels that were swiped and do not fill a whole row yet. */
   private rest = 0;
   private moves: { y: number; time: number }[] = [];
   private pinch = { apart: 1, font: 1 };
   private anchor: { from: Cell; to: Cell } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private rolling: number | undefined;
-  /** Until when no click is meant, as `performance.now()` counts. */
+  /** Until when clicks are suppressed, as `performance.now()` counts. */
   private noClickUntil = 0;
 
   private readonly term: Terminal;
@@ -73,7 +75,7 @@ export class Touch {
     on('move', (event) => this.move(event));
     on('up', (event) => this.end(event));
     on('cancel', (event) => this.end(event));
-    // A click would take the selection away or bring the keyboard; so would the browser's own menu of a long press.
+    // A click would clear the selection or show the keyboard, as would the browser's own menu of a long press.
     for (const type of ['mousedown', 'mouseup', 'click', 'contextmenu'] as const) {
       place.addEventListener(type, (event) => this.isNoClick(type) && swallow(event), { capture: true });
     }
@@ -84,7 +86,7 @@ export class Touch {
   }
 
   private start(event: PointerEvent): void {
-    // The row under the finger may be drawn anew, and then hears no more of it.
+    // The row under the finger may be drawn again, and its element would then get no more events.
     this.place.setPointerCapture(event.pointerId);
     this.down.set(event.pointerId, pointOf(event));
     const rolled = this.rolling !== undefined;
@@ -92,7 +94,7 @@ export class Touch {
     const [one, other, ...more] = [...this.down.values()];
     if (one && other && more.length === 0) return this.startPinch(one, other);
     if (!one || other) return;
-    // A tap only stops what rolls.
+    // A tap while the terminal still scrolls only stops it.
     if (rolled) this.noClickUntil = Infinity;
     this.doing = 'resting';
     this.rests = true;
@@ -115,7 +117,7 @@ export class Touch {
     this.at = now;
     if (this.doing === 'selecting') return this.extend();
     this.doing = 'scrolling';
-    // Where another's grid is larger than the window, the window moves over it first.
+    // If another user's grid is larger than the window, the window moves over it first.
     this.place.scrollLeft += was.x - now.x;
     this.moves = this.moves.filter(({ time }) => event.timeStamp - time < RECENT);
     this.moves.push({ y: now.y, time: event.timeStamp });
@@ -151,7 +153,7 @@ export class Touch {
     if (wanted !== this.terminal.fontSize) this.terminal.fontSize = wanted;
   }
 
-  /** The swipe goes on for a while by itself. */
+  /** Continues the swipe with momentum. */
   private roll(ended: number): void {
     const [first] = this.moves.filter(({ time }) => ended - time < RECENT);
     if (!first || first.time === ended) return;
@@ -179,7 +181,7 @@ export class Touch {
     if (term.buffer.active.type === 'normal' && term.modes.mouseTrackingMode === 'none') {
       return term.scrollLines(rows);
     }
-    // A program that draws the whole screen gets what a wheel would send it.
+    // A program that draws the whole screen or uses the mouse gets what a wheel would send it.
     const wheel = { deltaY: rows, deltaMode: WheelEvent.DOM_DELTA_LINE, bubbles: true, cancelable: true };
     const where = { clientX: this.at.x, clientY: this.at.y };
     term.element?.querySelector('.xterm-screen')?.dispatchEvent(new WheelEvent('wheel', { ...wheel, ...where }));
@@ -193,7 +195,7 @@ export class Touch {
     this.extend();
   }
 
-  /** Selects from the word of the long press to that under the finger, and beyond the edge where that moved there. */
+  /** Selects from the word of the long press to the one under the finger. At an edge, scrolls and selects further. */
   private extend(): void {
     const { anchor, term } = this;
     if (!anchor) return;

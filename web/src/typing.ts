@@ -8,7 +8,7 @@ import type { Session } from './session';
 import type { Settings } from './settings';
 import type { FromTile } from './tile';
 
-/** Bytes that are pasted at once at most: a minute and a half of a serial port. */
+/** Maximum bytes of a paste: a minute and a half of a serial port. */
 const PASTE_BYTES = 1024 * 1024;
 
 const CTRL_C = 0x03;
@@ -29,21 +29,21 @@ export class Typing {
     private readonly tell: (message: FromTile) => void,
   ) {}
 
-  /** What was typed here, as UTF-8. */
+  /** Sends what was typed here, as UTF-8. */
   text(text: string): void {
     const modified = this.keys.modify(text);
-    // What the mouse means depends on what is shown.
+    // Mouse reports are not passed on: their meaning depends on what each screen shows.
     if (!modified.startsWith('\x1b[<')) this.tell({ tile: 'typed', text: modified });
     const sent = modified === text ? this.settings.key(text) : modified;
     this.send(this.encoder.encode(sent));
   }
 
-  /** What was typed in another tile. */
+  /** Sends what was typed in another tile, if this session types. */
   again(text: string): void {
     if (this.session.view.attachment?.writes) this.send(this.encoder.encode(this.settings.key(text)));
   }
 
-  /** What is bytes already: each character stands for one. */
+  /** Sends bytes: each character stands for one. */
   binary(text: string): void {
     this.send(Uint8Array.from(text, (character) => character.charCodeAt(0) & 0xff));
   }
@@ -51,7 +51,7 @@ export class Typing {
   /** Pastes, after a question where it may do harm. */
   async paste(text: string, isBracketed: () => boolean): Promise<void> {
     if (this.refuses()) return;
-    // Not every other console may take it in one piece.
+    // The other consoles of a broadcast may not take it in one piece.
     const concerns = concernsOf(text, isBracketed() && !this.isBroadcast);
     if (this.bytesOf(text).length > PASTE_BYTES) {
       return this.say('Not pasted: the text is larger than 1 MiB. Transfer it as a file.');
@@ -59,11 +59,11 @@ export class Typing {
     if (concerns && !(await ask({ ...concerns, yes: 'Paste' }))) return;
     if (this.refuses()) return;
     this.tell({ tile: 'pasted', text });
-    // The guest may have booted meanwhile.
+    // Asked again: the guest may have booted meanwhile.
     this.pasteAgain(text, isBracketed());
   }
 
-  /** Pastes what was asked about already. */
+  /** Pastes without a question. */
   pasteAgain(text: string, isBracketed: boolean): void {
     if (this.refuses()) return;
     this.used = true;
@@ -74,7 +74,7 @@ export class Typing {
     return this.encoder.encode(this.settings.lines(prepare(text)));
   }
 
-  /** Says why nothing can be pasted, where that is so. */
+  /** Returns whether nothing can be pasted now, and tells the user why. */
   private refuses(): boolean {
     const { noPaste } = this.session;
     if (noPaste !== undefined) this.say(`Not pasted: ${noPaste}.`);
@@ -89,14 +89,14 @@ export class Typing {
     this.say(`${why}: ${sent} of ${total} bytes were sent.`);
   }
 
-  /** Drops what is left of a paste, of which the guest has forgotten the beginning. */
+  /** The guest has booted: drops what is left of a paste, without ending a bracketed one. */
   forgetPaste(why: string): void {
     if (!this.queue.busy) return;
     this.queue.forget();
     this.cancelPaste(why);
   }
 
-  /** What the terminal answers is no key: it stops no paste, and nobody waits for what follows it. */
+  /** Sends an answer of the terminal. Unlike a key, it stops no paste, and skips no old output. */
   answer(text: string): void {
     const bytes = this.encoder.encode(text);
     if (this.queue.busy) this.queue.type(bytes);

@@ -16,7 +16,7 @@ export class UnsentHint {
 
   constructor(private readonly say: (words: string) => void) {}
 
-  /** Something was typed while the console was in this state. */
+  /** Tells the user why input in this state does not reach the guest, unless that was the last thing told. */
   typed(view: View): void {
     const words = describeUnsent(view);
     if (words && words !== this.said) this.say(words);

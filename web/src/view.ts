@@ -1,16 +1,14 @@
-// The state of the console that the page shows. It has one owner, the session, and nobody changes a view: a change
-// makes a new one.
+// The state of the console that the page shows. The session owns it. A view is immutable: a change makes a new one.
 
 import type { Attachment } from './attachment';
 import type { Ending, Holder } from './endings';
 import type { Boots, Hello, Times } from './messages';
 import type { Progress } from './power';
 
-/** The state of the console. */
 export interface View {
   /** The session, while there is one. */
   readonly attachment: Attachment | undefined;
-  /** The last session's greeting: what the console is called. */
+  /** The `hello` of the last session, which names the console. */
   readonly hello: Hello | undefined;
   /** The guest's last boot that this page knows of. */
   readonly epoch: number | undefined;
@@ -26,15 +24,15 @@ export interface View {
   readonly retryAt: number | undefined;
   /** Until when the proxy keeps a lost session, in milliseconds since 1970. */
   readonly keptUntil: number | undefined;
-  /** Whether input is taken: sent, or kept for the session that comes back. */
+  /** Whether input is taken: sent, or kept until the session is resumed. */
   readonly takesInput: boolean;
-  /** Since when the proxy has answered nothing, in milliseconds since 1970, where it should have. */
+  /** Since when the proxy has not answered, in milliseconds since 1970, if it should have. */
   readonly unansweredSince: number | undefined;
-  /** What the guest's machine was asked for and has not done yet. */
+  /** The change of power that is under way. */
   readonly progress: Progress | undefined;
 }
 
-/** Before anything is known. */
+/** The view before anything is known. */
 export const NOTHING: View = {
   attachment: undefined,
   hello: undefined,
@@ -53,17 +51,17 @@ export const NOTHING: View = {
 /** Receives changes of the session. */
 export interface Listener {
   onChange(view: View, before: View): void;
-  /** A request that could not be met, in words. */
+  /** A message for the user, for example that a request failed. */
   onNotice(message: string): void;
   /** The proxy acknowledged input. */
   onInputTaken(): void;
   onBoot(): void;
-  /** The boots of which the proxy knows, and how much output it keeps. */
+  /** The proxy's answer: the boots that it knows, and the oldest output that it keeps. */
   onBoots(boots: Boots): void;
-  /** When output arrived, as was asked for. */
+  /** The proxy's answer: when output arrived. */
   onTimes(times: Times): void;
   onLatency(milliseconds: number | undefined): void;
-  /** The watch link came that was asked for. */
+  /** The proxy's answer: the watch link. */
   onLink(url: string): void;
   /** Whether this browser is logged in, so that the page can get a fresh token. */
   mayReopen(): boolean;

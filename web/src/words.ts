@@ -19,7 +19,7 @@ export function describeTyping({ writes }: Attachment): string {
   return writes ? 'you are typing' : '';
 }
 
-/** What the status line counts: since when the proxy has not answered, or the guest's machine was asked. */
+/** The time that the status line counts: since the proxy last answered, or since the action under way was requested. */
 export function describeClock({ attachment, progress, unansweredSince }: View, now: number): string {
   const seconds = (since: number): number => Math.max(0, Math.floor((now - since) / 1000));
   if (!attachment) return '';
@@ -27,7 +27,7 @@ export function describeClock({ attachment, progress, unansweredSince }: View, n
   return progress ? ` asked ${seconds(progress.askedAt)} s ago` : '';
 }
 
-/** Someone who is attached. */
+/** An attached session: its user, and what they do. */
 export function describePerson({ user, mode, detached }: Viewer, isMe: boolean): string {
   const does = mode === 'write' ? 'typing' : 'watching';
   return `${named(user)}${isMe ? ' (you)' : ''} is ${does}${detached ? ', connection lost' : ''}`;
@@ -48,11 +48,11 @@ export interface StripWords {
   told?: string;
   /** What needs an answer. */
   alarm?: string;
-  /** What changes with the time. */
+  /** What changes as time passes. */
   clock?: string;
 }
 
-/** Nothing for the user who types, as long as nobody asks. */
+/** The words of the strip; undefined for the user who types, unless somebody asks. */
 export function describeStrip(attachment: Attachment, now: Date): StripWords | undefined {
   const { request, writes, asks, writer, ownHolder, hello } = attachment;
   const answer = request && describeAnswer(request.until, now.getTime());
@@ -83,31 +83,31 @@ export function describeStrip(attachment: Attachment, now: Date): StripWords | u
   return { who: writer, told: ` is typing${describeFrom(attachment.since, now)}. You are watching.` };
 }
 
-/** An optional property cannot be undefined. */
+/** Leaves out an empty clock: an optional property must not be undefined. */
 function clockOf(clock: string): StripWords {
   return clock ? { clock } : {};
 }
 
-/** When a request is granted that nobody answers. */
+/** When an unanswered request is granted. */
 function describeAnswer(until: number, now: number): string {
   const left = Math.ceil((until - now) / 1000);
   return left > 0 ? `in ${left} s` : 'at any moment now';
 }
 
-/** When the session that types was last seen, where its connection is lost. */
+/** When the session that types was last seen, if its connection is lost. */
 function describeSeen({ freeAt, seenAt }: Attachment, now: number): string {
   if (freeAt === undefined) return '';
   if (seenAt === undefined) return 'Its connection is lost.';
   return `Last seen ${Math.max(0, Math.round((now - seenAt) / 1000))} s ago.`;
 }
 
-/** ` (since 09:04)`, in the reader's own clock; the day too when it isn't today. */
+/** ` (since 09:04)`, in the reader's time zone; with the day, if that is not today. */
 function describeFrom(since: string | undefined, now: Date): string {
   const time = describeTime(since, now);
   return time ? ` (since ${time})` : '';
 }
 
-/** When a console is free whose user lost the connection. */
+/** When the console of a user who lost the connection becomes free. */
 export function describeFree(freeAt: number | undefined, now: number): string {
   if (freeAt === undefined) return '';
   const left = Math.ceil((freeAt - now) / 1000);
@@ -122,7 +122,10 @@ function describeLoss({ loss, writer, hello }: Attachment): string | undefined {
   return `${loss.by ? named(loss.by) : 'Someone else'} took over typing${because(loss.reason)} You are watching now.`;
 }
 
-/** What a session that goes on has to be told: that it may type no more, or may not take over. */
+/**
+ * The notice of an attached session: that it no longer types, that its request was refused, or that it may not take
+ * over.
+ */
 export function describeNotice(attachment: Attachment): string | undefined {
   const { writer, refusal } = attachment;
   if (refusal) return `${named(refusal.by)} keeps typing${because(refusal.reason)} You are still watching.`;
@@ -132,7 +135,7 @@ export function describeNotice(attachment: Attachment): string | undefined {
   return `You may not take over${from}: that needs a console URL ${needed}. You are watching now.`;
 }
 
-/** Why what is typed reaches no guest; nothing where it does. */
+/** Why input does not reach the guest; undefined if it does. */
 export function describeUnsent({ attachment, takesInput }: View): string | undefined {
   if (!attachment) return takesInput ? undefined : 'You are not connected: what you type is not sent.';
   if (attachment.writes) {
@@ -151,19 +154,19 @@ export function describeUnsent({ attachment, takesInput }: View): string | undef
   return `${watches} Press “${typeLabel(attachment)}” first.`;
 }
 
-/** The button by which a watcher comes to type. */
+/** Label of the button with which a watcher starts to type. */
 export function typeLabel({ writer }: Attachment): string {
   return writer ? 'Ask to type' : 'Type';
 }
 
-/** Why nothing can be pasted now; nothing where it can. What is pasted is dropped without a guest. */
+/** Why nothing can be pasted now; undefined if it can. Without a connected guest, a paste would be dropped. */
 export function describeNoPaste({ attachment, takesInput }: View): string | undefined {
   if (!takesInput) return attachment ? 'you are watching' : 'you are not connected';
   const open = !attachment || attachment.state === 'connected';
   return open ? undefined : 'the serial port is not connected';
 }
 
-/** In the terminal, where input may be missing. */
+/** The note in the terminal about input that may be missing. */
 export function describeLostInput(bytes: number): string {
   const what = bytes === 1 ? '1 byte that you typed' : `${bytes} bytes that you typed`;
   return `[… ${what} may not have reached the guest, and will not be sent again …]`;
@@ -184,14 +187,14 @@ export function describeRetry(
   return parts.join('; ');
 }
 
-/** `since 09:00 (for 12 minutes)`, in the reader's own clock; the day too when it isn't today. */
+/** ` since 09:00 (for 12 minutes)`, in the reader's time zone; with the day, if that is not today. */
 export function describeSince(since: string | undefined, now: Date): string {
   const time = describeTime(since, now);
   if (!time) return '';
   return ` since ${time} (for ${duration(now.getTime() - new Date(since ?? '').getTime())})`;
 }
 
-/** `09:04`, in the reader's own clock; the day too when it isn't today; nothing where it is no time. */
+/** `09:04`, in the reader's time zone; with the day, if that is not today. Empty if it is not a time. */
 export function describeTime(since: string | undefined, now: Date): string {
   const start = new Date(since ?? '');
   if (Number.isNaN(start.getTime())) return '';
@@ -200,12 +203,12 @@ export function describeTime(since: string | undefined, now: Date): string {
   return `${day}${format(start, { hour: '2-digit', minute: '2-digit' })}`;
 }
 
-/** In the terminal, where the output of a boot begins. */
+/** The line in the terminal above the output of a boot. */
 export function describeBootRule(server: string, epoch: number): string {
   return `── ${server} started, boot ${epoch} ──`;
 }
 
-/** `Boot 3 · today 04:58`, in the reader's own clock. */
+/** `Boot 3 · today 04:58`, in the reader's time zone. */
 export function describeBoot(epoch: number, time: string | undefined, now: Date): string {
   const start = new Date(time ?? '');
   const words = epoch === 0 ? 'Before boot 1' : `Boot ${epoch}`;
@@ -214,7 +217,7 @@ export function describeBoot(epoch: number, time: string | undefined, now: Date)
   return `${words} · ${today}${describeTime(time, now)}`;
 }
 
-/** Its time to the second, and its kernel, as far as they are known. */
+/** The time of a boot to the second, and its kernel, as far as they are known. */
 export function describeBootFully(boot: GuestBoot | undefined): string {
   if (!boot) return '';
   const time = format(new Date(boot.time), { dateStyle: 'medium', timeStyle: 'medium' });

@@ -1,13 +1,13 @@
-// The API's calls that this page makes, through the proxy that serves it. Addresses are relative, so
-// that the page works below the path of a reverse proxy too.
+// The API calls of the servers page, through the proxy that serves it. Addresses are relative, so that the page also
+// works below the path of a reverse proxy.
 
-/** Milliseconds that a call may take. */
+/** Timeout of a call, in milliseconds. */
 const USUAL = 20_000;
 
-/** Milliseconds that a change of power may take: longer than the proxy waits for the API. */
+/** Timeout of a change of power, in milliseconds: longer than the proxy waits for the API. */
 const POWER = 320_000;
 
-/** Servers or lines in one answer, and answers at most. */
+/** Maximum servers or lines in one answer, and maximum answers for one list. */
 const PAGE = 1000;
 const PAGES = 10;
 
@@ -15,9 +15,9 @@ export interface Server {
   id: string;
   name: string;
   status: 'ACTIVE' | 'ERROR' | 'HOST_LOST' | 'PAUSED' | 'SHUTOFF' | 'SUSPENDED';
-  /** Whether it is a `[static] line` and no guest. */
+  /** Whether it is a `[static] line` instead of a guest. */
   static: boolean;
-  /** The host that has it; without a cluster there may be none. */
+  /** The host on which it is. Without a cluster, there may be none. */
   host?: string;
   /** What this user may do with it. */
   can: ('watch' | 'write' | 'force' | 'power' | 'admin')[];
@@ -30,13 +30,13 @@ export interface Line {
   port: number;
   state: 'waiting' | 'connected' | 'failed';
   reason: string;
-  /** Why no bytes flow, in a word of the protocol. */
+  /** Why no output flows, or why input waits: a cause of the protocol. */
   cause?: string;
-  /** New whenever offsets start at 0 again. */
+  /** The line's id, a new one whenever offsets start at 0 again. */
   line: string;
-  /** Bytes that were printed so far. */
+  /** Number of bytes that were printed so far. */
   offset: number;
-  /** `free_in` where its connection is lost: seconds until somebody else can type. */
+  /** `free_in`: if its connection is lost, seconds until somebody else can type. */
   writer: { session: string; user: string; since: string; free_in?: number } | null;
   watchers: number;
   /** The last printed line, as plain text. */
@@ -55,9 +55,9 @@ export interface Session {
   address: string;
   protocol: string;
   state: 'live' | 'detached';
-  /** Seconds until it is over, where its connection is lost. */
+  /** If its connection is lost: seconds until it ends. */
   ends_in?: number;
-  /** Of the shared link that opened it. */
+  /** Id of the shared link that opened it. */
   link?: string;
 }
 
@@ -69,21 +69,21 @@ export interface Who {
   role: 'reader' | 'member' | 'admin';
 }
 
-/** Who is logged in, if anybody is, and how one can log in; no way where everybody is let in. */
+/** Who is logged in, and how a user can log in. Without methods, no login is needed. */
 export interface LoginState {
   caller: Who | null;
   methods: ('password' | 'token' | 'link')[];
-  /** Whether a password is one of Keystone's, which asks for a project, too. */
+  /** Whether Keystone checks passwords, which needs a project, too. */
   keystone: boolean;
 }
 
-/** What somebody logs in with. */
+/** The credentials of a login. `code` is that of a login link. */
 export type LogIn =
   | { code: string }
   | { token: string }
   | { user: string; password: string; project?: string; domain?: string };
 
-/** One page of a list, beside its items. */
+/** One page of a list, besides its items. */
 interface Page {
   as_of?: string;
   unreachable?: string[];
@@ -99,9 +99,9 @@ export interface All<T> {
 
 export type Power = 'start' | 'stop' | 'reboot' | 'pause' | 'resume';
 
-/** Why a call was not done; the message is for people. */
+/** Why a call failed. The message is for the user. */
 export class Fault extends Error {
-  /** `status` is 0 when nobody answered. */
+  /** `status` is the HTTP status, or 0 if there was no valid answer. */
   constructor(
     readonly status: number,
     message: string,
@@ -110,7 +110,7 @@ export class Fault extends Error {
   }
 }
 
-/** The calls. The proxy knows who makes them by a cookie, which this page never sees. */
+/** The calls. A cookie authenticates them, which scripts cannot read. All throw a `Fault`. */
 export class Api {
   loginState(): Promise<LoginState> {
     return this.get<LoginState>('v1/login');
@@ -155,7 +155,7 @@ export class Api {
     await this.call('DELETE', `v1/sessions/${session.id}${query}`);
   }
 
-  /** All pages of a list. */
+  /** All pages of a list, at most `PAGES`. `marker` names the last item of a page, after which the next page begins. */
   private async all<T>(
     name: string,
     query: Record<string, string>,
@@ -217,7 +217,7 @@ async function faultOf(answer: Response): Promise<Fault> {
     const message = Object.values(faults)[0]?.message;
     if (message) return new Fault(status, sentence(message));
   } catch {
-    // A server between this page and the API answered, in another form.
+    // A server between this page and the API answered, in another format.
   }
   const text = `The API failed without a reason (status ${status}). Try again, or look at its log.`;
   return new Fault(status, text);

@@ -1,4 +1,4 @@
-// What of the table is shown: chips, the filter, the order. This tab keeps it, for who comes back from a console.
+// What the table shows: chips, the filter, the order. This tab keeps it for a user who comes back from a console.
 
 import { element } from '../elements';
 import { setAttribute, setText } from './dom';
@@ -11,7 +11,7 @@ export class Choice {
   private readonly filter = element('filter', HTMLInputElement);
   view: View = kept();
 
-  /** Runs `onChange` whenever somebody chooses something else. */
+  /** Runs `onChange` whenever the user chooses something else. */
   constructor(private readonly onChange: () => void) {
     this.filter.value = this.view.filter;
     this.filter.addEventListener('input', () => this.change({ filter: this.filter.value }));
@@ -19,13 +19,13 @@ export class Choice {
     document.addEventListener('keydown', (event) => this.handleKey(event));
   }
 
-  /** Shows what a link names. */
+  /** Shows the server that a link names. */
   find(name: string): void {
     this.view = { ...this.view, chip: 'all', filter: name };
     this.filter.value = name;
   }
 
-  /** Sorts by a column or, where that is so already, the other way round. */
+  /** Sorts by a column. If the table is sorted by it already, reverses the order. */
   sort(column: Column): void {
     const descending = this.view.column === column && !this.view.descending;
     this.change({ column, descending });

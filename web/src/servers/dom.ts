@@ -1,5 +1,5 @@
-// Changes of the page that leave alone what has not changed: the focus, a selection, and what a screen reader
-// is about to read.
+// Changes of the page that touch only what differs, so that the focus, a selection, and what a screen reader is about
+// to read are kept.
 
 export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
@@ -10,8 +10,8 @@ export function setAttribute(element: HTMLElement, name: string, value: string):
 }
 
 /**
- * Runs a change. Where it takes away what has the focus, that goes to the closest thing around it
- * which is still there and takes it (`tabindex="-1"`), not to the top of the page.
+ * Runs a change. If it takes away the element that has the focus, the focus moves to its closest ancestor that is still
+ * there and can take it (`tabindex="-1"`), not to the top of the page.
  */
 export function keepFocus(change: () => void): void {
   const focused = document.activeElement;

@@ -1,16 +1,16 @@
-// What the page knows of all servers and their ports. It asks for all of it from time to time, and in
-// between only for the ports that changed.
+// What the page knows of all servers and their ports. From time to time it asks for everything, and in between only for
+// the ports that changed.
 
 import type { All, Api, Line, Server } from './api';
 import { key } from './seen';
 
-/** Milliseconds after which everything is asked for again: what has gone is in no list of changes. */
+/** Milliseconds after which it asks for everything again: a list of changes does not show what has gone. */
 const WHOLE = 10_000;
 
-/** Seconds that a question for changes goes back further than the last one. */
+/** Seconds by which a request for changes overlaps with the one before. */
 const OVERLAP = 2;
 
-/** A port, and when it printed last, by the clock of this browser. */
+/** A port, and when it printed last, in milliseconds since 1970 by the clock of this browser. */
 export interface Port {
   line: Line;
   printed: number | undefined;
@@ -19,7 +19,7 @@ export interface Port {
 /** Everything at one time. It is replaced as a whole and never changed. */
 export interface Fleet {
   at: Date;
-  /** When the servers were so, where they are not known to be so now. */
+  /** The time of the list of servers, if it is not current. */
   serversAt: Date | undefined;
   servers: readonly Server[];
   ports: ReadonlyMap<string, Port>;
@@ -31,15 +31,15 @@ export class Fleets {
   private wholeAt = 0;
   private askedAt = 0;
 
-  /** Asks for everything the next time. */
+  /** Makes the next request ask for everything. */
   renew(): void {
     this.wholeAt = 0;
   }
 
-  /** The fleet as it is now, after the one that was known before. */
+  /** The fleet as it is now. `before` is the fleet that was known so far. Throws a `Fault`. */
   async next(api: Api, before: Fleet | undefined): Promise<Fleet> {
     const now = Date.now();
-    // A clock that was set back tells nothing.
+    // If the clock was set back, the time since the last request is unknown.
     if (before && now >= this.askedAt && now - this.wholeAt < WHOLE) {
       const within = Math.ceil((now - this.askedAt) / 1000) + OVERLAP;
       const fleet = await this.changed(await api.lines(within), before);
@@ -51,7 +51,7 @@ export class Fleets {
     return whole(servers, lines, before);
   }
 
-  /** The fleet with these changes; none where they may be of the servers too. */
+  /** The fleet with these changes; undefined if the servers may have changed, too. */
   private changed({ items, unreachable }: All<Line>, before: Fleet): Fleet | undefined {
     if (String(named(unreachable)) !== String(before.unreachable)) return undefined;
     const ports = new Map(before.ports);
@@ -74,7 +74,7 @@ function whole(servers: All<Server>, lines: All<Line>, before: Fleet | undefined
   };
 }
 
-/** The API says how many whole seconds ago a line printed: the time stays until it prints again. */
+/** The API gives the time of the last output in whole seconds, so that time is kept until the line prints again. */
 function portOf(line: Line, known: Port | undefined): Port {
   const isSame = known?.line.line === line.line && known.line.offset === line.offset;
   if (isSame && known.printed !== undefined) return { line, printed: known.printed };

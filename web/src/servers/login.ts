@@ -1,9 +1,9 @@
-// Logging in: with a password, a token or a login link. Nothing of it stays in the page.
+// Logging in: with a password, a token or a login link. No credentials stay in the page.
 
 import { element } from '../elements';
 import type { Api, LogIn, LoginState } from './api';
 
-/** Calls `enter` when somebody has logged in. */
+/** Calls `enter` when the user has logged in. */
 export class Login {
   private readonly place = element('login', HTMLElement);
   private readonly user = element('user', HTMLInputElement);
@@ -32,7 +32,7 @@ export class Login {
     return !this.place.hidden;
   }
 
-  /** Asks to log in; `wrong` says why, where that is not plain. */
+  /** Asks to log in. `wrong` says why that is needed again, or why a login failed; it may be empty. */
   show({ methods, keystone }: LoginState, wrong: string): void {
     const has = (method: LoginState['methods'][number]): boolean => methods.includes(method);
     element('by-password', HTMLFormElement).hidden = !has('password');

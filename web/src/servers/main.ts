@@ -29,7 +29,7 @@ import * as words from './words';
 /** Milliseconds that a short message stays. */
 const TOAST = 8000;
 
-/** Most bytes of a log. */
+/** Maximum bytes of a log. */
 const LOG = 1 << 20;
 
 const theme = new Theme();
@@ -51,13 +51,13 @@ let who: LoginState | undefined;
 let refusal = '';
 let fleet: Fleet | undefined;
 let rows: Row[] = [];
-/** Grows with each login and logout: an answer to a question from before counts no more. */
+/** Grows with each login and logout, so that answers to earlier requests are dropped. */
 let turn = 0;
-/** Whether the API answered the last time that it was asked. */
+/** Whether the API answered the last request. */
 let current = true;
 
 const code = hash(/^#login=([0-9a-f]{1,128})$/);
-// A terminal page whose URL has expired names its server.
+// A terminal page that leads here names its server.
 const name = code === undefined ? hash(/^#(.+)$/) : undefined;
 if (name !== undefined) choice.find(name);
 theme.follow(() => say('theme', `Theme: ${theme.light}`));
@@ -73,7 +73,9 @@ show('loading', true);
 if (code === undefined) poll.now();
 else void logIn(code);
 
-/** A part of the address after `#`; a login code leaves the address bar and the history at once. */
+/**
+ * What `form` finds in the address after `#`. It leaves the address bar and the history at once, as a login code must.
+ */
 function hash(form: RegExp): string | undefined {
   const found = form.exec(location.hash)?.[1];
   if (found !== undefined) history.replaceState(null, '', location.pathname + location.search);
@@ -94,7 +96,7 @@ async function logIn(code: string): Promise<void> {
   enter(wrong);
 }
 
-/** Begins anew, as whoever is logged in; `wrong` says why a link did not log in, where nobody is. */
+/** Starts again after a login. `wrong` says why a login link failed; it is shown if nobody is logged in. */
 function enter(wrong = ''): void {
   turn += 1;
   who = undefined;
@@ -111,16 +113,16 @@ async function logOut(): Promise<void> {
   });
 }
 
-/** Forgets what this tab kept of servers and consoles: others may use it next. */
+/** Forgets what this tab kept of servers and consoles, since others may use it next. */
 function forgetTab(): void {
   try {
     sessionStorage.clear();
   } catch {
-    // Storage is switched off: there is nothing.
+    // Storage is switched off, so nothing was kept.
   }
 }
 
-/** Forgets everything, and asks to log in. */
+/** Forgets all servers, and asks to log in. */
 function askToLogIn(wrong: string): void {
   turn += 1;
   poll.stop();
@@ -135,10 +137,10 @@ function askToLogIn(wrong: string): void {
   login.show(who ?? { caller: null, methods: ['token'], keystone: false }, wrong);
 }
 
-/** Asks the API how things stand. Says whether it went well. */
+/** Asks the API for the current state. Returns whether that succeeded. */
 async function refresh(): Promise<boolean> {
   const now = turn;
-  // Both at once, so that the first rows come soon.
+  // Both requests at once, so that the first rows come soon.
   const [state, next] = await Promise.allSettled([who ?? api.loginState(), fleets.next(api, fleet)]);
   if (now !== turn) return true;
   if (state.status === 'fulfilled') {
@@ -154,7 +156,7 @@ async function refresh(): Promise<boolean> {
 }
 
 function accepted(next: Fleet): void {
-  // Who came from a console to log in goes back there.
+  // A user who came from a console to log in goes back there.
   const way = wayBack(location.search);
   if (way !== undefined) {
     poll.stop();
@@ -276,7 +278,7 @@ async function disconnect(session: Session): Promise<boolean> {
   return true;
 }
 
-/** Does something, says why it could not be done, and shows how things stand then. */
+/** Does something, says why if it fails, and then shows the current state. */
 async function attempt(action: () => Promise<void>): Promise<void> {
   const now = turn;
   notice(undefined);

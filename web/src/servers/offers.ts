@@ -1,4 +1,4 @@
-// What the menu of a row offers. What the user's role forbids is absent.
+// The entries of a row's menu. What the user's role forbids is absent.
 
 import { consolePath } from '../places';
 import type { Line, Power } from './api';
@@ -6,7 +6,7 @@ import type { Entry } from './row-menu';
 import type { Row } from './rows';
 import * as words from './words';
 
-/** What an entry does. */
+/** What the entries do. */
 export interface Deeds {
   look(): void;
   explain(why: string): void;

@@ -1,4 +1,4 @@
-// Who is at a port: a dialog with its sessions, of which those may be ended who disturb.
+// The dialog that shows who is at a port. With the permission, the user can end these sessions.
 
 import { showDialog } from '../dialog';
 import { button, make } from '../elements';
@@ -6,16 +6,16 @@ import { named } from '../names';
 import type { Line, Session } from './api';
 import * as words from './words';
 
-/** What the dialog does. */
+/** What the dialog needs of the API. */
 export interface Doors {
   sessions(line: Line): Promise<Session[]>;
-  /** None for who may not end sessions. Says whether the session was ended. */
+  /** Undefined if the user may not end sessions. Returns false if the user canceled. */
   disconnect: ((session: Session) => Promise<boolean>) | undefined;
 }
 
 let isShown = false;
 
-/** Shows the sessions of a port, unless those of one are shown already. */
+/** Shows the sessions of a port, unless such a dialog is open. Throws a `Fault`. */
 export async function showPeople(line: Line, doors: Doors): Promise<void> {
   if (isShown) return;
   isShown = true;

@@ -11,7 +11,7 @@ export class Picks {
   private readonly told = element('picks-told', HTMLElement);
   private readonly link = element('side-by-side', HTMLAnchorElement);
 
-  /** Runs `onChange` when the user chooses others. */
+  /** Runs `onChange` when the chosen ports change. */
   constructor(private readonly onChange: () => void) {
     element('choose-none', HTMLButtonElement).addEventListener('click', () => this.clear());
   }
@@ -20,7 +20,7 @@ export class Picks {
     return this.rows.has(key);
   }
 
-  /** Whether there are as many as fit side by side. */
+  /** Whether as many are chosen as fit side by side. */
   get isFull(): boolean {
     return this.rows.size >= MOST_TILES;
   }
@@ -30,7 +30,7 @@ export class Picks {
     this.show();
   }
 
-  /** Forgets ports that there are no more. */
+  /** Forgets ports that have no console any more. */
   keep(rows: readonly Row[]): void {
     if (this.rows.size === 0) return;
     const there = new Map(rows.map((row) => [row.key, row]));

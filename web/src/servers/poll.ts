@@ -1,9 +1,9 @@
-// Asks again and again while somebody can see the page, and less often while it fails.
+// Polls while the page is visible, and less often while that fails.
 
-/** Milliseconds between an answer and the next question. */
+/** Milliseconds between an answer and the next request. */
 const PAUSE = 2000;
 
-/** Milliseconds after which a question that failed is asked again at the latest. */
+/** Maximum milliseconds between a failed request and the next one. */
 const LONGEST = 60_000;
 
 export class Poll {
@@ -13,7 +13,7 @@ export class Poll {
   private asking = false;
   private again = false;
 
-  /** `ask` says whether it went well; `planned` is told when the next attempt after a failure is. */
+  /** `ask` returns whether it succeeded. After a failure, `planned` gets the time of the next request. */
   constructor(
     private readonly ask: () => Promise<boolean>,
     private readonly planned: (next: Date) => void,
@@ -24,7 +24,7 @@ export class Poll {
     });
   }
 
-  /** Asks at once, and goes on from there. */
+  /** Asks at once, and continues from there. */
   now(): void {
     this.started = true;
     clearTimeout(this.timer);

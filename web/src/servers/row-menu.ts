@@ -2,7 +2,7 @@
 
 import { make } from '../elements';
 
-/** An entry: a link or an action. One that is impossible now says why, and does nothing. */
+/** An entry: a link or an action. With `why`, it is impossible now, shows why, and does nothing. */
 export interface Entry {
   label: string;
   why?: string;
@@ -41,7 +41,7 @@ export function showMenu(opener: HTMLButtonElement, label: string, entries: read
   const isOutside = ({ target }: Event): boolean =>
     !(target instanceof Node && (menu.contains(target) || opener.contains(target)));
   document.addEventListener('pointerdown', (event) => isOutside(event) && shut(), { signal });
-  // A scroll from before may be reported only now.
+  // Only if the opener moved: the event of an earlier scroll may come late.
   const { top } = opener.getBoundingClientRect();
   const follow = (): void => {
     if (opener.getBoundingClientRect().top !== top) shut();
@@ -62,7 +62,7 @@ function itemOf({ label, why, href, act }: Entry, shut: () => void): HTMLElement
   }
   item.addEventListener('click', () => {
     if (why) return;
-    // Closed before it acts, so that a question gives the focus back to the opener.
+    // Closes before it acts, so that a dialog returns the focus to the opener.
     shut();
     act?.();
   });

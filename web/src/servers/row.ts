@@ -1,4 +1,4 @@
-// One row of the table. Everything that others chose is text, and isolated from the direction of the rest.
+// One row of the table. Names and output are inserted as text, and isolated from the text direction around them.
 
 import { button, make } from '../elements';
 import { consolePath } from '../places';
@@ -62,7 +62,7 @@ export class TableRow {
     this.element.children[1]?.setAttribute('role', 'rowheader');
   }
 
-  /** Shows a row at its place; `isOld` says that the API does not answer now. */
+  /** Shows a row at its index. `isOld`: the data is not current. */
   update(row: Row, index: number, now: Date, isOld: boolean): void {
     this.row = row;
     const { server, line, port } = row;
@@ -103,7 +103,7 @@ export class TableRow {
     setAttribute(this.pick, 'title', row.line ? 'Choose, to see several side by side' : 'It has no console now');
   }
 
-  /** The links to the console. What the role forbids is absent; what is impossible now says why. */
+  /** The links to the console. If the role forbids one, it is hidden; if one is impossible now, its title says why. */
   private offer({ server, line }: Row, title: string): void {
     const types = server.can.includes('write');
     const label = types ? 'Open' : 'Watch';

@@ -1,4 +1,4 @@
-// The rows of the table: one for each port, and one for what has none. Pure functions of what the API said.
+// The rows of the table: one for each port, and one for each server without ports. Pure functions of what the API said.
 
 import { plain } from '../plain';
 import type { Line, Power, Server } from './api';
@@ -10,9 +10,10 @@ import type { Tone } from './words';
 export interface Row {
   key: string;
   server: Server;
-  /** None for a port without a console, and where a server has none. */
+  /** Undefined for a port without a console, and for a server without ports. */
   line: Line | undefined;
   port: number | undefined;
+  /** When it printed last, in milliseconds since 1970. */
   printed: number | undefined;
   state: string;
   tone: Tone;
@@ -20,12 +21,12 @@ export interface Row {
   /** The last printed line, or why there is none. */
   text: string;
   isReason: boolean;
-  /** Bytes that were printed since it was looked at. */
+  /** Bytes that were printed since the user looked at it. */
   unseen: number;
   isUsed: boolean;
-  /** What the server is being asked to do. */
+  /** The change of power that is under way. */
   underWay: Power | undefined;
-  /** Whether nobody knows how it is now. */
+  /** Whether its current state is unknown, because its host does not respond. */
   isStale: boolean;
 }
 
@@ -35,7 +36,7 @@ export type Chip = (typeof CHIPS)[number];
 export const COLUMNS = ['state', 'name', 'port', 'text', 'user', 'age'] as const;
 export type Column = (typeof COLUMNS)[number];
 
-/** What of the rows is shown, in which order. */
+/** Which rows are shown, and in which order. */
 export interface View {
   chip: Chip;
   filter: string;
@@ -45,7 +46,7 @@ export interface View {
 
 const names = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
 
-/** All rows, by name and port. */
+/** All rows, sorted by name and port. */
 export function rowsOf(fleet: Fleet, seen: Seen, underWay: ReadonlyMap<string, Power>): Row[] {
   const ports = new Map<string, Port[]>();
   for (const port of fleet.ports.values()) {
@@ -71,11 +72,11 @@ export function countsOf(rows: readonly Row[]): Record<Chip, number> {
   return counts;
 }
 
-/** The rows of a view, of rows by name. */
+/** The rows that a view shows, in its order. `rows` are sorted by name. */
 export function select(rows: readonly Row[], { chip, filter, column, descending }: View): Row[] {
   const wanted = filter.trim().toLowerCase();
   const shown = rows.filter((row) => belongs(row, chip) && (wanted === '' || matches(row, wanted)));
-  // Sorting is stable: rows that are equal stay by name.
+  // Sorting is stable: equal rows stay sorted by name.
   const order = ORDERS[column];
   return shown.sort((a, b) => (descending ? order(b, a) : order(a, b)));
 }
@@ -149,13 +150,13 @@ const ORDERS: Record<Column, (a: Row, b: Row) => number> = {
   state: (a, b) => compare(a.state, b.state),
   name: byName,
   port: byPort,
-  // Empty ones last.
+  // Rows without text come last.
   text: (a, b) => Number(a.text === '') - Number(b.text === '') || names.compare(a.text, b.text),
   user: (a, b) => users(b) - users(a) || names.compare(typist(a), typist(b)),
   age: (a, b) => (b.printed ?? 0) - (a.printed ?? 0),
 };
 
-/** Who types comes before who watches. */
+/** Ports where somebody types come first, then those that somebody watches. */
 function users({ line }: Row): number {
   return (line?.writer ? 2 : 0) + (line && line.watchers > 0 ? 1 : 0);
 }

@@ -1,11 +1,11 @@
-// What of each line's output this tab's user has seen, so that ports that printed since stand out.
+// Up to where this tab's user has seen the output of each line, so that ports with new output stand out.
 
 import type { Line } from './api';
 
 const STORE = 'serialproxy.seen';
 
 interface Mark {
-  /** Offsets of another line id say nothing about this one. */
+  /** The line's id: offsets under another id cannot be compared. */
   line: string;
   offset: number;
 }
@@ -13,21 +13,21 @@ interface Mark {
 export class Seen {
   private marks: Record<string, Mark> = kept();
 
-  /** Takes the lines that there are. One that is new has nothing unseen. */
+  /** Takes the current lines. A new one has no unseen output. */
   take(lines: readonly Line[]): void {
     const marks = lines.map((line) => [key(line), this.marks[key(line)] ?? mark(line)] as const);
     this.marks = Object.fromEntries(marks);
     keep(this.marks);
   }
 
-  /** Bytes that the line printed since it was looked at. */
+  /** Number of bytes that the line printed since the user looked at it. */
   unseen(line: Line): number {
     const seen = this.marks[key(line)];
     if (!seen) return 0;
     return seen.line === line.line ? Math.max(0, line.offset - seen.offset) : line.offset;
   }
 
-  /** The output of these lines up to now has been looked at. */
+  /** The user has looked at the output of these lines. */
   look(...lines: Line[]): void {
     for (const line of lines) this.marks[key(line)] = mark(line);
     keep(this.marks);
@@ -38,6 +38,7 @@ export class Seen {
   }
 }
 
+/** The key of a port: its server's id and its number. */
 export function key(line: { server: { id: string }; port: number }): string {
   return `${line.server.id}/${line.port}`;
 }

@@ -1,4 +1,4 @@
-// The table: its header sorts it, and of its rows only those in view exist, however many there are.
+// The table. Its header sorts it, and only the rows in view have elements, however many rows there are.
 
 import { element } from '../elements';
 import { keepFocus, setAttribute } from './dom';
@@ -7,13 +7,13 @@ import type { Actions } from './row';
 import { COLUMNS } from './rows';
 import type { Column, Row, View } from './rows';
 
-/** Rows beyond the edges of the window, so that the keyboard finds the next one. */
+/** Rows that are drawn beyond the edges of the window, so that the keyboard finds the next one. */
 const BEYOND = 8;
 
-/** Rows that are kept for others. */
+/** Maximum number of row elements that are kept for reuse. */
 const SPARE = 40;
 
-/** Keys that move between rows, and by how many; the ends of the table for the rest. */
+/** Keys that move between rows, and by how many. Home and End move to the ends of the table. */
 const STEPS: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 };
 
 export class Table {
@@ -23,7 +23,7 @@ export class Table {
   private readonly spare: TableRow[] = [];
   private rows: readonly Row[] = [];
   private isOld = false;
-  /** Height of a row in pixels; the first one that is drawn tells. */
+  /** Height of a row in pixels, measured at the first one that is drawn. */
   private height = 36;
   private planned = 0;
 
@@ -42,7 +42,7 @@ export class Table {
     this.body.addEventListener('keydown', (event) => this.handleKey(event));
   }
 
-  /** Shows these rows; `isOld` says that the API does not answer now. */
+  /** Shows these rows. `isOld`: the data is not current. */
   update(rows: readonly Row[], { column, descending }: View, isOld: boolean): void {
     this.rows = rows;
     this.isOld = isOld;
@@ -88,7 +88,7 @@ export class Table {
     const keys = new Set(indexes.map((index) => rows[index]?.key));
     for (const [key, row] of shown) {
       if (keys.has(key)) continue;
-      // What had the focus must not get it back as another row.
+      // The element that had the focus is not reused: the focus would move to another port.
       const isReusable = this.spare.length < SPARE && !row.element.contains(document.activeElement);
       row.element.remove();
       shown.delete(key);
@@ -127,7 +127,7 @@ export class Table {
     return -1;
   }
 
-  /** Moves the focus to the same thing in another row. */
+  /** Moves the focus to the same control in another row. */
   private handleKey(event: KeyboardEvent): void {
     const { activeElement } = document;
     const cell = activeElement?.closest('td');

@@ -5,7 +5,7 @@ import { named } from '../names';
 import type { Line, Power, Server, Session } from './api';
 import { count, duration, format } from '../times';
 
-/** Hosts that are named one by one. */
+/** Maximum number of hosts that are named. */
 const HOSTS = 5;
 
 const STATUS: Record<Server['status'], string> = {
@@ -56,7 +56,7 @@ export function describePortless({ host }: Server, silent: boolean): string {
   return `${name} does not respond. Its consoles come back when the host does; the server itself may still run.`;
 }
 
-/** Which hosts did not respond; nothing where all did. */
+/** Which hosts did not respond; empty if all did. */
 export function describeSilent(hosts: readonly string[]): string {
   if (hosts.length === 0) return '';
   const first = hosts.slice(0, HOSTS).join(', ');
@@ -66,7 +66,7 @@ export function describeSilent(hosts: readonly string[]): string {
   return `${does} not respond${names}. Consoles and sessions there are missing in this list.`;
 }
 
-/** How old the list of servers is; nothing where it is current. */
+/** How old the list of servers is; empty if it is current. */
 export function describeStale(at: Date | undefined): string {
   if (!at) return '';
   return (
@@ -78,7 +78,7 @@ export function describeStale(at: Date | undefined): string {
 /** Colors of the dots. */
 export type Tone = 'good' | 'wait' | 'bad' | 'off' | 'unknown';
 
-/** What follows the name of who types: `lost the connection · 2 watching`. */
+/** What follows the name of the user who types: `lost the connection · 2 watching`. */
 export function describeOthers({ writer, watchers }: Line): string {
   const lost = writer?.free_in === undefined ? '' : 'lost the connection';
   const watching = watchers === 0 ? '' : `${watchers} watching`;
@@ -109,7 +109,7 @@ export function describeSession(session: Session, now: Date): string {
   return `has been ${does} ${since(session.since, now)}, from ${session.address} (${session.protocol})${lost}`;
 }
 
-/** `since 09:00 (for 12 minutes)`, in the reader's own clock; the day too when it isn't today. */
+/** `since 09:00 (for 12 minutes)`, in the reader's time zone; with the day, if that is not today. */
 function since(time: string, now: Date): string {
   const start = new Date(time);
   if (Number.isNaN(start.getTime())) return '';
@@ -139,10 +139,10 @@ export const UNDER_WAY: Record<Power, string> = {
   reboot: 'rebooting…',
 };
 
-/** Why a server cannot do this now; nothing where it can. */
+/** Why a server cannot do this now; empty if it can. */
 export function whyNot(power: Power, { status }: Server, causes: readonly (string | undefined)[]): string {
   const isSuspended = status === 'SUSPENDED';
-  // The lines of a suspended guest tell whether it sleeps (resume) or is saved to a disk (start).
+  // The causes of a suspended guest's lines show whether it is suspended to memory (resume) or to disk (start).
   const can: Record<Power, boolean> = {
     start: ['SHUTOFF', 'ERROR'].includes(status) || (isSuspended && !causes.includes('paused')),
     resume: status === 'PAUSED' || (isSuspended && !causes.includes('stopped')),
@@ -163,7 +163,7 @@ export function describeDone(server: Server, power: Power): string {
   return `${name} was asked to reboot.`;
 }
 
-/** The question before a server stops, which names everybody who types there. */
+/** The question before a change of power, which names everybody who types there; undefined if none is needed. */
 export function askPower(server: Server, power: Power, lines: Line[]): Question | undefined {
   if (power === 'start' || power === 'resume') return undefined;
   const name = named(server.name);

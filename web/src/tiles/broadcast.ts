@@ -1,5 +1,5 @@
-// Broadcast: what is typed into one of some chosen tiles goes to all of them. The user chooses and confirms in one
-// question, and a red bar says it for as long as it lasts.
+// Broadcast: what is typed into one of the chosen tiles goes to all of them. The user chooses and confirms in one
+// dialog, and a red bar is shown for as long as the broadcast lasts.
 
 import { buttons, openDialog } from '../dialog';
 import { button, element, make } from '../elements';
@@ -39,13 +39,13 @@ export class Broadcast {
     this.begin(boxes.flatMap(({ tile, box }) => (box.checked ? tile : [])));
   }
 
-  /** Something was typed or pasted into a tile, or a paste was stopped there. */
+  /** Passes on that something was typed or pasted into a tile, or that a paste was stopped there. */
   pass(from: Tile, message: ToTile): void {
     if (!this.chosen.has(from)) return;
     for (const other of this.chosen) if (other !== from) other.tell(message);
   }
 
-  /** A tile is gone. */
+  /** A tile was closed. */
   leave(tile: Tile): void {
     if (!this.chosen.delete(tile)) return;
     this.mark(tile, false);
@@ -71,13 +71,13 @@ export class Broadcast {
     this.chosen = new Set(tiles);
     for (const tile of tiles) this.mark(tile, true);
     this.show();
-    // The one that gets the focus comes to type by that.
+    // The focus already makes the first tile type.
     const [first, ...others] = tiles;
     first?.focus();
     for (const tile of others) tile.tell({ tile: 'take' });
   }
 
-  /** Stops pastes as well: nobody sees at once where one still goes on. */
+  /** Ends the broadcast. Stops pastes as well, since the user does not see at once where one continues. */
   private stop(): void {
     const [first] = this.chosen;
     for (const tile of this.chosen) {

@@ -24,7 +24,7 @@ addEventListener('message', ({ source, origin, data }) => {
   const tile = tiles.find(({ frame }) => frame.contentWindow === source);
   if (tile && origin === location.origin) hear(tile, data as FromTile);
 });
-// The focus moves into a frame and out of it.
+// These events come when the focus moves into a frame, or out of it.
 for (const type of ['focus', 'blur']) addEventListener(type, () => setTimeout(showActive));
 document.addEventListener('focusin', showActive);
 document.addEventListener('keydown', (event) => {
@@ -83,7 +83,7 @@ function hear(tile: Tile, message: FromTile): void {
   if (tile.tone === 'failed' && before !== 'failed') say(`${tile.title}: ${tile.state}`);
 }
 
-/** Removes a console that is here by another name too: what is typed into all would reach its guest twice. */
+/** Removes a tile whose console another tile shows under another name: a broadcast would reach its guest twice. */
 function know(tile: Tile, server: string): void {
   tile.server = server;
   const other = tiles.find((one) => one !== tile && one.server === server && one.place.port === tile.place.port);
@@ -94,7 +94,7 @@ function know(tile: Tile, server: string): void {
   say(`${other.title} is here already`);
 }
 
-/** Nobody is logged in: that is the first thing to do, unless a console is open. */
+/** Nobody is logged in: goes to the login, unless a console is open. */
 function askToLogIn(): void {
   if (!tiles.some(({ attached }) => attached)) location.replace(loginPage());
 }
@@ -106,7 +106,7 @@ function step(from: Tile, by: -1 | 0 | 1): void {
   tiles[(tiles.indexOf(from) + by + length) % length]?.focus();
 }
 
-/** What changes with the number of tiles. */
+/** Updates what depends on the number of tiles. */
 function show(): void {
   const { length } = tiles;
   place.dataset['count'] = String(length);
@@ -119,7 +119,7 @@ function show(): void {
   showTitle();
 }
 
-/** The tab carries the marks of the tiles. */
+/** The tab's title names all tiles, with the first mark that one of them has. */
 function showTitle(): void {
   const mark = tiles.find((tile) => tile.mark !== '')?.mark;
   document.title = `${mark ? `${mark} ` : ''}${tiles.map(({ title }) => title).join(', ') || 'Side by side'}`;

@@ -1,14 +1,16 @@
-// A tile: the page of one console in a frame, below a bar with its name, its state and what can be done with it.
+// A tile: the page of one console in a frame, below a bar with its name, its state and its buttons.
 
 import { button, make } from '../elements';
 import { consolePath, root } from '../places';
 import type { Place } from '../places';
 import type { FromTile, ToTile } from '../tile';
 
-/** Marks that a tab's title begins with: something came, the user wanted to be told, the session is over. */
+/**
+ * Marks with which a title begins: an event of which the user asked to be notified, new output, the end of the session.
+ */
 const MARKS = /^(?:(🔔|●|✕) )+/u;
 
-/** Milliseconds that a session has to end. */
+/** Milliseconds that a session has to end before its frame is removed. */
 const LAST = 2000;
 
 export class Tile {
@@ -17,7 +19,7 @@ export class Tile {
   private readonly name = make('bdi', '');
   private readonly words = make('span', 'words');
   private readonly alone = make('a', 'alone', 'Open alone');
-  /** Whether a session is there, and whether what is typed here reaches the guest. */
+  /** Whether a session is attached, and whether it types. */
   attached = false;
   types = false;
   mark = '';
@@ -41,7 +43,7 @@ export class Tile {
     this.words.dataset['tone'] = this.tone;
   }
 
-  /** As `web-1:0`. */
+  /** The name, such as `web-1:0`. */
   get title(): string {
     return this.name.textContent ?? '';
   }
@@ -68,7 +70,7 @@ export class Tile {
     this.frame.contentWindow?.postMessage(message, location.origin);
   }
 
-  /** Whether the focus is in it. */
+  /** Whether its frame has the focus. */
   get isActive(): boolean {
     return document.activeElement === this.frame;
   }
@@ -78,7 +80,7 @@ export class Tile {
     this.tell({ tile: 'focus' });
   }
 
-  /** Goes away. Its session ends first, so that others can type at once. */
+  /** Removes the tile. Its session ends first, so that others can type at once. */
   leave(): void {
     this.element.hidden = true;
     this.tell({ tile: 'leave' });
