@@ -3,7 +3,7 @@
 /** The element with this id. Throws if the page's HTML has no such element of this type. */
 export function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
-  if (!(found instanceof type)) throw new Error(`serial.html has no ${type.name} #${id}`);
+  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
   return found;
 }
 

@@ -47,8 +47,8 @@ export function newestMatches(term: Terminal, pattern: RegExp): Match[] {
     while (row > 0 && end - row < ROWS && buffer.getLine(row)?.isWrapped) row -= 1;
     const line = textOf(buffer, row, end);
     for (const [from, to] of [...matchesIn(line, pattern)].reverse().slice(0, LIMIT - found.length)) {
-      const first = cellAt(buffer, term.cols, row, from);
-      const last = cellAt(buffer, term.cols, row, to - 1);
+      const [first] = cellsAt(buffer, term.cols, row, from);
+      const [, last] = cellsAt(buffer, term.cols, row, to - 1);
       const [down, column] = [Math.floor(first / term.cols), first % term.cols];
       found.push({ row: row + down, column, cells: last - first + 1, line, start: row });
     }
@@ -64,17 +64,21 @@ function textOf(buffer: IBuffer, row: number, end: number): string {
   return text;
 }
 
-/** The last cell of a character, counted from the start of its line: wide characters take two, combining ones none. */
-function cellAt(buffer: IBuffer, cols: number, row: number, index: number): number {
+/**
+ * The first and the last cell of a character, counted from the start of its line: wide characters take two, combining
+ * ones none.
+ */
+function cellsAt(buffer: IBuffer, cols: number, row: number, index: number): [first: number, last: number] {
   let left = index;
   for (let at = row; ; at += 1) {
     const line = buffer.getLine(at);
     for (let column = 0; column < cols; column += 1) {
       const cell = line?.getCell(column);
-      if (!cell) return (at - row) * cols + column;
+      const first = (at - row) * cols + column;
+      if (!cell) return [first, first];
       if (cell.getWidth() === 0) continue;
       left -= cell.getChars().length || 1;
-      if (left < 0) return (at - row) * cols + column + cell.getWidth() - 1;
+      if (left < 0) return [first, first + cell.getWidth() - 1];
     }
   }
 }

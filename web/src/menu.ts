@@ -56,7 +56,9 @@ export class Menu {
       if (!action.stays) this.close();
       this.actions.run(action);
     });
-    this.section(action.section ?? '').append(item);
+    const section = this.section(action.section ?? '');
+    if (action.isChoice && action.section) section.ariaLabel = action.section;
+    section.append(item);
     return item;
   }
 

@@ -1,19 +1,23 @@
 // What the user set for all consoles, kept by this browser.
 
-/** The kept value. Undefined if there is none, or if storage is switched off. */
+/** What storage did not take, because it is switched off or full. It lasts as long as the page. */
+const unkept = new Map<string, string>();
+
+/** The kept value. Undefined if there is none. */
 export function kept(name: string): string | undefined {
   try {
-    return localStorage.getItem(`serialproxy.${name}`) ?? undefined;
+    return unkept.get(name) ?? localStorage.getItem(`serialproxy.${name}`) ?? undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Keeps a value, unless storage is switched off or full. */
+/** Keeps a value. */
 export function keep(name: string, value: string): void {
   try {
     localStorage.setItem(`serialproxy.${name}`, value);
+    unkept.delete(name);
   } catch {
-    // The value is not kept.
+    unkept.set(name, value);
   }
 }

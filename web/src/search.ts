@@ -222,6 +222,7 @@ export class Search {
       this.archive = archive;
       await this.showHits(archive);
     } catch (error) {
+      if (downloads !== this.downloads) return;
       this.hitsTold.textContent = `It could not be loaded: ${error instanceof Error ? error.message : error}`;
     }
   }

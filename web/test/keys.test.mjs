@@ -36,6 +36,21 @@ test('the key bar is there for a mouse too, where one wants it, also after a rel
   await session.typed('\x17');
 });
 
+test('the key bar comes and goes also where the browser stores nothing', async () => {
+  const { page } = await at.attach();
+  await page.evaluate(() => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException('full', 'QuotaExceededError');
+    };
+  });
+  const bar = page.getByRole('toolbar', { name: 'Keys' });
+  for (const state of ['visible', 'hidden']) {
+    await button(page, 'Keys').click();
+    await page.getByRole('menuitemcheckbox', { name: 'Key bar' }).click();
+    await bar.waitFor({ state });
+  }
+});
+
 test('a watcher has no keys to send', async () => {
   const { page } = await at.attach({ mode: 'watch' });
   await button(page, 'Keys').click();

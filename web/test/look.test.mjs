@@ -43,6 +43,7 @@ for (const colorScheme of ['light', 'dark']) {
       await radio(page, theme).click();
       assert.equal(await radio(page, theme).getAttribute('aria-checked'), 'true');
       assert.equal(await page.getByRole('menuitemradio', { checked: true }).count(), 2);
+      await see(page.getByRole('group', { name: 'Theme', exact: true }).locator(radio(page, theme)));
       await page.reload();
       const session = await at.proxy.admit(ALL);
       await see(page.getByText('you are typing'));
