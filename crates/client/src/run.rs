@@ -122,6 +122,10 @@ struct Console<'a> {
     /// Whether the command is typed, so that a lost connection may be resumed. Before, it would be taken for
     /// a shell that does not respond.
     resumes: bool,
+    /// Why the connection is lost, until the session is resumed.
+    away: Option<Failure>,
+    /// The guest's boot.
+    epoch: u64,
 }
 
 impl<'a> Console<'a> {
@@ -137,6 +141,8 @@ impl<'a> Console<'a> {
             typed: Ledger::default(),
             grace: Duration::from_secs(hello.grace),
             resumes: false,
+            away: None,
+            epoch: hello.epoch,
         }
     }
 
@@ -179,6 +185,7 @@ impl<'a> Console<'a> {
             };
             bytes = match event {
                 Ok(bytes) => bytes?,
+                Err(_) if self.away.is_some() => return Err(self.lost()),
                 Err(_) => {
                     let begun = script.has_begun();
                     self.interrupt(&mut script, &mut stdout).await;
@@ -307,37 +314,56 @@ impl<'a> Console<'a> {
             return Err(lost);
         }
         tell(&format!("{lost}; trying again for {} s", self.grace.as_secs()));
+        self.away = Some(lost);
         let until = Instant::now() + self.grace;
         let mut pause = FIRST_PAUSE;
-        loop {
-            self.door.go_on(self.seen, AskedMode::Only(Mode::Write));
-            match self.door.attach().await {
-                Ok(attached) => return self.go_on(attached, lost).await,
-                Err(failure) if !passes(&failure) => return Err(busy(failure)),
-                Err(_) if Instant::now() + pause >= until => return Err(lost),
-                Err(_) => sleep(pause).await,
-            }
+        while Instant::now() + pause < until {
+            sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
+            self.door.go_on(self.seen, AskedMode::Only(Mode::Write));
+            match self.door.resume().await {
+                Some(Ok(attached)) => return self.go_on(attached).await,
+                Some(Err(failure)) if passes(&failure) => {}
+                Some(Err(failure)) => return Err(busy(failure)),
+                None => break,
+            }
         }
+        Err(self.lost())
     }
 
     /// Goes on over a new connection. What was typed arrives once; where that is not certain, nothing is
     /// typed again.
-    async fn go_on(&mut self, attached: Attached, lost: Failure) -> Result<(), Failure> {
+    async fn go_on(&mut self, attached: Attached) -> Result<(), Failure> {
         let Attached { wire, hello, counts_on, .. } = attached;
-        if !counts_on || hello.mode != Mode::Write {
+        if !counts_on {
             wire.close().await;
-            return Err(lost);
+            return Err(self.lost());
         }
         self.wire = wire;
         self.heard = Instant::now();
-        let Again { offset, bytes } = self.typed.resume(hello.input);
-        self.wire.send_control(&ClientMessage::Input { offset });
-        if !bytes.is_empty() {
-            self.wire.send_bytes(bytes);
+        // The server tells only what changes from now on.
+        if hello.epoch != self.epoch {
+            return Err(Failure::Rebooted(self.server.clone()));
         }
+        if hello.state != LineState::Connected {
+            return Err(Failure::Lost(hello.reason));
+        }
+        // Otherwise a message follows that says who types now.
+        if hello.mode == Mode::Write {
+            let Again { offset, bytes } = self.typed.resume(hello.input);
+            self.wire.send_control(&ClientMessage::Input { offset });
+            if !bytes.is_empty() {
+                self.wire.send_bytes(bytes);
+            }
+        }
+        self.away = None;
         tell("connected again");
         Ok(())
+    }
+
+    /// Why the connection is lost.
+    fn lost(&mut self) -> Failure {
+        self.away.take().unwrap_or_else(|| Failure::Lost("the proxy does not respond".to_owned()))
     }
 
     fn control(&mut self, message: ServerMessage) -> Result<(), Failure> {

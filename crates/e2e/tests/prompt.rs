@@ -38,6 +38,16 @@ impl Prompt {
         Self::at(Host::fixed().await).await
     }
 
+    /// With a network between the clients and the proxy.
+    async fn over_network() -> (Self, Network) {
+        let near = free_port();
+        let url = format!("http://127.0.0.1:{near}/serial.html");
+        let prompt = Self::at(Host::start(&["--serial_console-base_url", &url]).await).await;
+        let (_, port) = prompt.host.server.proxy.rsplit_once(':').unwrap();
+        let network = Network::new(near, port.parse().unwrap()).await;
+        (prompt, network)
+    }
+
     async fn at(host: Host) -> Self {
         let guest = host.boot(1).await;
         host.shell(&guest, 0).await.0.say(r#"{"type":"pen","do":"release"}"#).await;
@@ -105,12 +115,7 @@ impl Prompt {
 
 #[tokio::test]
 async fn a_command_goes_on_over_a_broken_network_and_all_of_its_output_comes_once() {
-    let near = free_port();
-    let url = format!("http://127.0.0.1:{near}/serial.html");
-    let prompt = Prompt::at(Host::start(&["--serial_console-base_url", &url]).await).await;
-    let (_, port) = prompt.host.server.proxy.rsplit_once(':').unwrap();
-    let network = Network::new(near, port.parse().unwrap()).await;
-
+    let (prompt, network) = Prompt::over_network().await;
     let count = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line $i; done";
     let from = prompt.host.server.line(&prompt.guest.id, 0).await["offset"].clone();
     let mut client = prompt.begin(&format!("echo begun; sleep 2; {count}; exit 7")).await;
@@ -125,6 +130,39 @@ async fn a_command_goes_on_over_a_broken_network_and_all_of_its_output_comes_onc
     let output = within(client.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     assert_eq!(stderr(&output), "");
+}
+
+#[tokio::test]
+async fn a_command_whose_connection_is_back_ends_where_somebody_took_over_or_the_guest_booted() {
+    let (prompt, network) = Prompt::over_network().await;
+    let client = prompt.begin("echo begun; sleep 600").await;
+    network.refuse();
+    let token = prompt.host.server.token(&prompt.guest.id, "").await;
+    let mut other = Socket::v1(&prompt.host.server.proxy, &token, "&mode=watch").await;
+    let own = other.message("hello").await["session"].clone();
+    other.say(r#"{"type":"pen","do":"force"}"#).await;
+    within(async { while other.message("pen").await["session"] != own {} }).await;
+    network.mend().await;
+    let output = within(client.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(stderr(&output).contains("is typing now: the command may still run"), "{output:?}");
+
+    other.send("\x03").await;
+    other.say(r#"{"type":"pen","do":"release"}"#).await;
+    prompt.is_free().await;
+    let client = prompt.begin("echo begun; sleep 600").await;
+    network.refuse();
+    let reset = format!("/v1/servers/{}/reset", prompt.guest.id);
+    assert_eq!(prompt.host.server.post(&reset, "").await.status, 202);
+    eventually(async || {
+        let line = prompt.host.server.line(&prompt.guest.id, 0).await;
+        (line["epoch"] == 2 && line["state"] == "connected").then_some(())
+    })
+    .await;
+    network.mend().await;
+    let output = within(client.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("booted: the command did not end"), "{output:?}");
 }
 
 #[tokio::test]

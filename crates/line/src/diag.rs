@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
@@ -79,10 +80,12 @@ pub(crate) fn is_accepted(ours: SocketAddr, port: SocketAddr) -> bool {
 /// Whether a process of this host listens at this address, and the kernel drops further connections,
 /// since one more than its backlog waits (`sk_acceptq_is_full` of Linux).
 pub(crate) fn is_full(address: SocketAddr) -> bool {
-    ask(address, nobody(address)).is_some_and(|answer| {
+    let full = ask(address, nobody(address)).is_some_and(|answer| {
         let (waiting, room) = queue(&answer);
         answer.get(STATE) == Some(&LISTEN) && waiting > room
-    })
+    });
+    // For an address of another host the kernel reports what listens at the same port of all addresses here.
+    full && UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 /// How many connections wait for a listener, and its backlog.
@@ -283,7 +286,13 @@ mod tests {
             assert!(is_full(port));
             assert!(!is_full(one.local_addr().unwrap()));
         }
-        assert!(!is_full("192.0.2.1:1".parse().unwrap()));
+        let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+        rustix::net::listen(&everywhere, 0).unwrap();
+        let port = everywhere.local_addr().unwrap().port();
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let _waits = TcpStream::connect(here).unwrap();
+        assert!(is_full(here));
+        assert!(!is_full(SocketAddr::from(([192, 0, 2, 1], port))));
     }
 
     #[test]

@@ -203,10 +203,14 @@ async fn own(
     address: &str,
     settings: &Settings,
 ) -> Result<Option<Stream>, Connection> {
-    let started = Instant::now();
+    let mut started = Instant::now();
     while started.elapsed() < ACCEPT {
         if waiting.is_none() {
             *waiting = timely(address, join_queue(endpoint, settings)).await?;
+            // Connecting may have taken longer.
+            if waiting.is_some() {
+                started = Instant::now();
+            }
         }
         if let Some(stream) = waiting.take_if(|stream| stream.is_accepted()) {
             return Ok(Some(stream));

@@ -98,7 +98,9 @@ pub(crate) async fn of_listener(address: SocketAddr) -> Option<String> {
 /// cannot be seen.
 pub(crate) async fn of_port(endpoint: &Endpoint, ours: Option<&Stream>) -> Option<String> {
     if let Endpoint::Unix(path) = endpoint {
-        let path = path.as_os_str().as_bytes().to_owned();
+        // As the hypervisor names it, which may be another path to the same socket.
+        let bound = ours.and_then(Stream::unix_path);
+        let path = bound.unwrap_or_else(|| path.as_os_str().as_bytes().to_owned());
         let inode = blocking(move || diag::unix_client(&path)).await??;
         return Some(program(File::Socket(inode), UNKNOWN).await?.to_string());
     }

@@ -49,7 +49,7 @@ const STARTER: Duration = Duration::from_secs(2);
 /// How long the hypervisor may take to report that a guest has stopped whose port closed.
 const NEWS: Duration = Duration::from_millis(300);
 
-/// A TLS connection that closes sooner, without a byte, was refused: in TLS 1.3 the server checks the
+/// A TLS connection that closes sooner, without a byte, may be refused: in TLS 1.3 the server checks the
 /// client's certificate after the client has completed the handshake (RFC 8446, section 2).
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -70,6 +70,7 @@ pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
 /// A connected line waits in this future, so large parts that are needed only briefly are boxed.
 async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
+    let mut refusals = 0_u32;
     loop {
         let now = line.guest.power();
         if !now.running {
@@ -91,7 +92,7 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
                     continue;
                 }
             };
-        let (since, before) = (Instant::now(), line.output.end());
+        let since = Instant::now();
         let is_pty = matches!(endpoint, Endpoint::Pty(_));
         let outcome = tokio::select! {
             moved = pump(line, &stream) => Ok(moved.err()),
@@ -105,12 +106,16 @@ async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
         if since.elapsed() > BACKOFF_MOST {
             backoff = BACKOFF_FIRST;
         }
-        let is_refused = matches!(endpoint, Endpoint::Tls { .. })
-            && since.elapsed() < REFUSAL
-            && line.output.end() == before;
+        let is_silent = line.output.end() == line.news.now().connection_offset;
+        let is_refused = is_silent && since.elapsed() < REFUSAL;
+        refusals = if is_refused && matches!(endpoint, Endpoint::Tls { .. }) {
+            refusals.saturating_add(1)
+        } else {
+            0
+        };
         let why = match outcome {
             _ if permit.is_some_and(|permit| !permit.is_good()) => not_permitted(),
-            Ok(error) => Box::pin(after_close(line, resolve, error, is_refused)).await,
+            Ok(error) => Box::pin(after_close(line, resolve, error, refusals > 1)).await,
             Err(who) => leave(line, &endpoint, who),
         };
         // Also after a port that accepted and closed, so that no port is connected in a tight loop.
@@ -211,7 +216,7 @@ fn leave(line: &Shared, endpoint: &Endpoint, who: String) -> Connection {
 
 /// The line's state after the port closed. A stopped guest is told apart from a port that hung up,
 /// although the hypervisor may notice the stop a little later than we do. `is_refused`: the TLS handshake
-/// succeeded on our side alone.
+/// seems to have succeeded on our side alone, more than once.
 async fn after_close(
     line: &Shared,
     resolve: &dyn Resolve,
@@ -231,8 +236,8 @@ async fn after_close(
         Ok(status) => Connection::Stopped(status),
         _ => resolve.closed(line.key).await.map_or_else(unresolved, |()| match error {
             _ if is_refused => Connection::Broken(format!(
-                "the guest's port closed right after the TLS handshake, which QEMU does where it refuses \
-                 the client certificate: see [serial_console] tls_client_cert{}",
+                "the guest's port closed right after the TLS handshake, twice: it may refuse the client \
+                 certificate, see [serial_console] tls_client_cert{}",
                 error.map(|error| format!(" ({error})")).unwrap_or_default()
             )),
             None => Connection::Connecting,

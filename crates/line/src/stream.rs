@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -213,6 +214,13 @@ impl Stream {
             Self::Unix(stream) => is_unix_accepted(&stream.socket),
             Self::Pty(_) => true,
         }
+    }
+
+    /// The path that the other end of a unix socket is bound to.
+    pub(crate) fn unix_path(&self) -> Option<Vec<u8>> {
+        let Self::Unix(stream) = self else { return None };
+        let address = stream.socket.peer_addr().ok()?;
+        Some(address.as_pathname()?.as_os_str().as_bytes().to_owned())
     }
 
     /// Both ends of a TCP connection: ours, and the port's.

@@ -144,10 +144,15 @@ async fn examine(subject: Arc<Subject>, idle: Option<Duration>) -> Vec<Finding> 
     let mut findings = configuration::check(&subject);
     let libvirt = subject.has_guests() && subject.config().compute.libvirt;
     let url = subject.role != Role::Compute;
+    let keeps = !subject.is_drop_in() || subject.in_cluster();
     let all = tokio::join!(
         blocking(Check::OpenFiles, &subject, machine::open_files),
         bounded(Check::Clock, machine::clock(&subject.config().state_dir)),
         blocking(Check::StateDirectory, &subject, |subject| as_service(subject, places)),
+        only(
+            keeps,
+            blocking(Check::Database, &subject, |subject| as_service(subject, state::database))
+        ),
         blocking(Check::Certificate, &subject, |subject| as_service(subject, certificates::check)),
         bounded(Check::Listeners, listeners::check(&subject)),
         only(libvirt, within(LIBVIRT_STARTS, Check::Libvirt, hypervisor::check(&subject))),
@@ -158,7 +163,7 @@ async fn examine(subject: Arc<Subject>, idle: Option<Duration>) -> Vec<Finding> 
         Box::pin(kept_open(&subject, idle)),
     );
     let (host, services) =
-        ([all.0, all.1, all.2, all.3, all.4, all.5, all.6], [all.7, all.8, all.9, all.10]);
+        ([all.0, all.1, all.2, all.3, all.4, all.5, all.6, all.7], [all.8, all.9, all.10, all.11]);
     let all = host.into_iter().chain(services);
     findings.extend(all.flatten());
     findings

@@ -195,6 +195,8 @@ impl Store {
     ///
     /// When the file is damaged, is no database, cannot be read, or belongs to a newer version.
     pub fn examine(path: &Path) -> Result<(), StoreError> {
+        // SQLite keeps the journal beside the file itself, not beside a link to it.
+        let path = path.canonicalize().map_err(|error| StoreError::Open(error.to_string()))?;
         let name = path.to_str().ok_or_else(|| StoreError::Open("its path is not UTF-8".into()))?;
         // SQLite would otherwise create the files of a journal (sqlite.org/uri.html).
         let escaped = name.replace('%', "%25").replace('?', "%3f").replace('#', "%23");

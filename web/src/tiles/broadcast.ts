@@ -36,7 +36,8 @@ export class Broadcast {
     const content = [make('h2', '', title), make('p', '', text), choices, buttons(cancel, begin)];
     const dialog = openDialog(title, content, cancel);
     if (!(await dialog.closed)) return;
-    this.begin(boxes.flatMap(({ tile, box }) => (box.checked ? tile : [])));
+    // Tiles may have gone meanwhile.
+    this.begin(boxes.flatMap(({ tile, box }) => (box.checked && !tile.element.hidden ? tile : [])));
   }
 
   /** Passes on that something was typed or pasted into a tile, or that a paste was stopped there. */

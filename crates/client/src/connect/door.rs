@@ -147,10 +147,20 @@ impl<'a> Door<'a> {
     /// Attaches: resumes the last connection's session while the proxy knows it; otherwise uses the
     /// last URL, or else a new one.
     pub(crate) async fn attach(&mut self) -> Result<Attached, Failure> {
-        let mut attached = match self.come_back().await {
+        let attached = match self.come_back().await {
             Some(attached) => attached?,
             None => self.come_new().await?,
         };
+        Ok(self.entered(attached))
+    }
+
+    /// Resumes the last connection's session; `None` where the proxy does not know it any more.
+    pub(crate) async fn resume(&mut self) -> Option<Result<Attached, Failure>> {
+        let attached = self.come_back().await?;
+        Some(attached.map(|attached| self.entered(attached)))
+    }
+
+    fn entered(&mut self, mut attached: Attached) -> Attached {
         let session = attached.hello.session;
         attached.resumed = self.key.as_ref().is_some_and(|key| key.session == session);
         attached.counts_on = attached.resumed && !self.is_news(attached.hello.line);
@@ -162,7 +172,7 @@ impl<'a> Door<'a> {
         if !self.is_news(attached.hello.line) {
             attached.asked = self.seen.map(|seen| seen.offset);
         }
-        Ok(attached)
+        attached
     }
 
     /// `None` where there is no session to resume.

@@ -42,7 +42,6 @@ pub(super) fn check(subject: &Subject) -> Vec<Finding> {
         )],
     };
     findings.extend(secrets(directory));
-    findings.extend(database(directory));
     let place = directory.ancestors().find(|place| place.exists());
     if let Some(Ok(space)) = place.map(rustix::fs::statvfs) {
         findings.push(room(directory, &space));
@@ -109,6 +108,8 @@ fn foreign(directory: &Path, owner: u32) -> Option<Finding> {
     let shown = directory.display();
     let names = SECRETS.into_iter().chain(["api.lock", "compute.lock", "proxy.lock", "audit"]);
     let trail = serialproxy_audit::directory(directory).read_dir().into_iter().flatten().flatten();
+    let is_ours = |name: &str| name.ends_with(".jsonl") || ["head", "lock"].contains(&name);
+    let trail = trail.filter(|file| file.file_name().to_str().is_some_and(is_ours));
     let trail = trail.take(MOST_FILES).map(|file| file.path());
     let mut files = names.map(|name| directory.join(name)).chain(trail);
     let text = files.find_map(|file| match file.metadata() {
@@ -125,29 +126,32 @@ fn foreign(directory: &Path, owner: u32) -> Option<Finding> {
 }
 
 /// Whether the service can use the database; no finding where there is none.
-fn database(directory: &Path) -> Option<Finding> {
+pub(super) fn database(subject: &Subject) -> Vec<Finding> {
+    let directory = &subject.config().state_dir;
     let path = directory.join("serialproxy.sqlite");
-    let shown = path.display();
-    match (path.metadata(), directory.metadata()) {
-        // SQLite begins with an empty file. What belongs to another user is another finding.
-        (Ok(file), Ok(directory)) if file.len() == 0 || file.uid() != directory.uid() => None,
-        (Ok(_), Ok(_)) => Some(match Ledger::examine(&path) {
-            Ok(()) => Finding::ok(Check::Database, format!("{shown} can be read")),
-            Err(LedgerError::TooNew { found, known }) => Finding::problem(
-                Check::Database,
-                format!(
-                    "{shown} has schema version {found}, and this program only knows versions up to {known}"
-                ),
-                "run the newer serialproxy, or restore the backup from before the upgrade (docs/backup.md)",
-            ),
-            Err(error) => Finding::problem(
-                Check::Database,
-                format!("{shown}: {error}"),
-                "restore a backup (docs/backup.md)",
-            ),
-        }),
-        _ => None,
+    let (Ok(file), Ok(above)) = (path.metadata(), directory.metadata()) else { return Vec::new() };
+    // SQLite begins with an empty file. What belongs to another user is another finding.
+    if file.len() == 0 || file.uid() != above.uid() {
+        return Vec::new();
     }
+    let shown = path.display();
+    let (text, fix) = match Ledger::examine(&path) {
+        Ok(()) => return vec![Finding::ok(Check::Database, format!("{shown} can be read"))],
+        Err(LedgerError::TooNew { found, known }) => (
+            format!(
+                "{shown} has schema version {found}, and this program knows versions up to {known}"
+            ),
+            "run the newer serialproxy, or restore the backup from before the upgrade (docs/backup.md)",
+        ),
+        Err(error @ LedgerError::Failed(_)) => {
+            (format!("{shown}: {error}"), "restore a backup (docs/backup.md)")
+        }
+        Err(error) => (
+            format!("{shown}: {error}"),
+            "run the doctor as root or as the user of the service, and look at the file's mode and its disk",
+        ),
+    };
+    vec![Finding::problem(Check::Database, text, fix)]
 }
 
 fn secrets(directory: &Path) -> Vec<Finding> {
