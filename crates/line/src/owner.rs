@@ -70,7 +70,7 @@ pub(crate) async fn own(line: Arc<Shared>, resolve: Arc<dyn Resolve>) {
 /// A connected line waits in this future, so large parts that are needed only briefly are boxed.
 async fn serve(line: &Shared, resolve: &dyn Resolve, hold: &mut Hold) {
     let mut backoff = BACKOFF_FIRST;
-    let mut refusals = 0_u32;
+    let mut refusals = 0_u8;
     loop {
         let now = line.guest.power();
         if !now.running {
