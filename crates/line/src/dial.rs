@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::claim::Claim;
 use crate::claim::Unclaimed;
+use crate::diag;
 use crate::holders;
 use crate::listener::Listener;
 use crate::resolve::Permit;
@@ -171,9 +172,11 @@ async fn connect(
         return Err(Connection::Held { why: held(&address, Some(who)), clears: false });
     }
     let may_clear = hold.claim.is_some();
+    // A hypervisor that serves nobody though its queue is full hangs, and may answer in time.
+    let hangs = is_full(endpoint) && holders::of_port(endpoint, None).await.is_none();
     let mut stream = None;
     for strangers in 0..STRANGERS {
-        if let Some(stream) = own(&mut stream, endpoint, &address, &line.settings).await? {
+        if let Some(stream) = own(&mut stream, endpoint, &line.settings, hangs).await? {
             return Ok((stream, (strangers > 0).then_some("after hanging up on another program")));
         }
         let why = held(&address, holders::of_port(endpoint, stream.as_ref()).await);
@@ -200,13 +203,13 @@ async fn connect(
 async fn own(
     waiting: &mut Option<Stream>,
     endpoint: &Endpoint,
-    address: &str,
     settings: &Settings,
+    hangs: bool,
 ) -> Result<Option<Stream>, Connection> {
     let mut started = Instant::now();
     while started.elapsed() < ACCEPT {
         if waiting.is_none() {
-            *waiting = timely(address, join_queue(endpoint, settings)).await?;
+            *waiting = timely(&endpoint.in_words(), join_queue(endpoint, settings, hangs)).await?;
             // Connecting may have taken longer.
             if waiting.is_some() {
                 started = Instant::now();
@@ -220,13 +223,27 @@ async fn own(
     Ok(None)
 }
 
-/// Connects; none where the hypervisor's queue is full. QEMU 7.2 has room for two connections that
-/// wait, and those that were closed meanwhile stay in it while it serves another.
-async fn join_queue(endpoint: &Endpoint, settings: &Settings) -> io::Result<Option<Stream>> {
+/// Connects; none where the hypervisor's queue is full, unless it hangs. QEMU 7.2 has room for two
+/// connections that wait, and those that were closed meanwhile stay in it while it serves another.
+async fn join_queue(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    hangs: bool,
+) -> io::Result<Option<Stream>> {
+    // The kernel would repeat its request for minutes (tcp(7), `tcp_syn_retries`).
+    if !hangs && is_full(endpoint) {
+        return Ok(None);
+    }
     match Stream::connect(endpoint, settings).await {
+        // Of a unix socket.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         connected => connected.map(Some),
     }
+}
+
+/// Whether too many connections wait for the hypervisor, as far as that is visible.
+fn is_full(endpoint: &Endpoint) -> bool {
+    endpoint.socket_address().is_some_and(diag::is_full)
 }
 
 async fn timely<T>(

@@ -32,7 +32,6 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::diag::is_accepted;
-use crate::diag::is_full;
 use crate::diag::is_unix_accepted;
 use crate::diag::read_by;
 use crate::lock;
@@ -60,18 +59,13 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Connects. The TLS handshake follows once the hypervisor is known to serve the connection.
-    /// Fails with [`io::ErrorKind::WouldBlock`] where too many connections wait for the hypervisor,
-    /// as far as that is visible.
+    /// Fails with [`io::ErrorKind::WouldBlock`] where too many connections wait at a unix socket.
     pub(crate) async fn connect(endpoint: &Endpoint, settings: &Settings) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp { host, port }
             | Endpoint::Tls { host, port }
             | Endpoint::Telnet { host, port }
             | Endpoint::Tunnel { host, port, .. } => {
-                // The kernel would repeat its request for minutes (tcp(7), `tcp_syn_retries`).
-                if endpoint.socket_address().is_some_and(is_full) {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
                 let tcp = TcpStream::connect((host.as_str(), *port)).await?;
                 Self::connected(tcp, settings)
             }
