@@ -264,7 +264,8 @@ impl<'a> Console<'a> {
                 Event::Bytes(bytes) => {
                     self.seen.offset += bytes.len() as u64;
                     if self.seen.offset >= self.acknowledged + ACKNOWLEDGE {
-                        self.acknowledge();
+                        self.acknowledged = self.seen.offset;
+                        self.wire.send_control(&ClientMessage::Ack { offset: self.seen.offset });
                     }
                     return Ok(bytes);
                 }
@@ -301,11 +302,6 @@ impl<'a> Console<'a> {
                 }
             }
         }
-    }
-
-    fn acknowledge(&mut self) {
-        self.acknowledged = self.seen.offset;
-        self.wire.send_control(&ClientMessage::Ack { offset: self.seen.offset });
     }
 
     /// Resumes the session, which stays the one that types for a while.

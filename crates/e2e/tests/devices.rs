@@ -10,6 +10,7 @@
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
+use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
@@ -20,7 +21,6 @@ use serialproxy_e2e::socket::Socket;
 use serialproxy_e2e::within;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
@@ -171,20 +171,35 @@ async fn a_pseudo_terminal_is_a_console_and_what_libvirt_logged_before_is_in_its
     assert_eq!(output.matches("Run /init").count(), 1, "nothing is there twice: {output}");
 }
 
+/// A serial port on a free TCP port of this machine, with or without TLS.
+fn raw_port(tls: &str) -> String {
+    format!(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{}' tls='{tls}'/>\
+         <protocol type='raw'/></serial>",
+        free_port()
+    )
+}
+
+/// Flags to trust guests of one CA, and to have the client certificate of another.
+fn as_client(guests: &Pki, own: &Pki) -> [String; 3] {
+    let option = |option, pki: &Pki, file| {
+        format!("--serial_console-tls_{option}={}", pki.file(file).display())
+    };
+    [
+        option("ca_certs", guests, "ca-cert.pem"),
+        option("client_cert", own, "client-cert.pem"),
+        option("client_key", own, "client-key.pem"),
+    ]
+}
+
 #[tokio::test]
 async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
     let pki = Pki::new();
-    let file = |name: &str| pki.file(name).display().to_string();
-    let (ca, cert, key) = (file("ca-cert.pem"), file("client-cert.pem"), file("client-key.pem"));
-    let flags = [
-        "--serial_console-tls_required",
-        "--serial_console-tls_ca_certs",
-        &ca,
-        "--serial_console-tls_client_cert",
-        &cert,
-        "--serial_console-tls_client_key",
-        &key,
-    ];
+    let flags = as_client(&pki, &pki);
+    let flags: Vec<&str> = ["--serial_console-tls_required"]
+        .into_iter()
+        .chain(flags.iter().map(String::as_str))
+        .collect();
     let host = Host::start_with(&pki.qemu_conf(), &flags).await;
     let guest = host.boot(1).await;
     let line = host.server.line(&guest.id, 0).await;
@@ -192,12 +207,7 @@ async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
     let mut shell = host.shell(&guest, 0).await;
     shell.carries_every_byte().await;
 
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let serial = format!(
-        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}' tls='no'/>\
-         <protocol type='raw'/></serial>"
-    );
-    let plain = of_others(&host, &serial).await;
+    let plain = of_others(&host, &raw_port("no")).await;
     host.virsh(&["start", &plain.id]);
     let refused = eventually(async || {
         let line = host.server.line(&plain.id, 0).await;
@@ -211,22 +221,10 @@ async fn where_tls_is_required_guests_have_it_and_plain_ports_are_refused() {
 #[tokio::test]
 async fn a_client_certificate_that_qemu_refuses_is_named_as_the_reason() {
     let (pki, other) = (Pki::new(), Pki::new());
-    let file = |pki: &Pki, name: &str| pki.file(name).display().to_string();
-    let flags = [
-        "--serial_console-tls_ca_certs",
-        &file(&pki, "ca-cert.pem"),
-        "--serial_console-tls_client_cert",
-        &file(&other, "client-cert.pem"),
-        "--serial_console-tls_client_key",
-        &file(&other, "client-key.pem"),
-    ];
+    let flags = as_client(&pki, &other);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let host = Host::start_with(&pki.qemu_conf(), &flags).await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let serial = format!(
-        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}' tls='yes'/>\
-         <protocol type='raw'/></serial>"
-    );
-    let guest = of_others(&host, &serial).await;
+    let guest = of_others(&host, &raw_port("yes")).await;
     host.virsh(&["start", &guest.id]);
     let reason = eventually(async || {
         let line = host.server.line(&guest.id, 0).await;
@@ -317,7 +315,7 @@ async fn a_stranger_on_a_guest_s_socket_is_named_and_hung_up_on_once_somebody_as
 #[tokio::test]
 async fn a_telnet_serial_is_a_console_and_carries_every_byte() {
     let host = Host::start(&[]).await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let serial = format!(
         "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='{port}'/>\
          <protocol type='telnet'/></serial>"
@@ -350,7 +348,7 @@ async fn hung_up_on(address: &str) {
 #[tokio::test]
 async fn where_qemu_connects_to_the_line_listens_for_it_and_for_nobody_else() {
     let host = Host::start(&[]).await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let source = format!("<source mode='connect' host='127.0.0.1' service='{port}'>");
     let serial = format!(
         "<serial type='tcp'>{source}<reconnect enabled='yes' timeout='1'/></source>\
@@ -400,7 +398,7 @@ async fn where_qemu_connects_to_the_line_listens_for_it_and_for_nobody_else() {
 #[tokio::test]
 async fn a_guest_whose_qemu_connects_once_is_served_from_its_start_on() {
     let host = Host::start(&[]).await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let source = format!("<source mode='connect' host='127.0.0.1' service='{port}'/>");
     let guest = of_others(&host, &format!("<serial type='tcp'>{source}</serial>")).await;
     let address = format!("127.0.0.1:{port}");
