@@ -25,7 +25,7 @@ test('a reverse proxy that strips the Upgrade header is named, and the page goes
   const { http } = at.proxy;
   const [upgrade] = http.listeners('upgrade');
   http.removeAllListeners('upgrade');
-  const page = await prepared(() => {});
+  const page = await prepared((page) => page.clock.install());
   const host = new URL(at.proxy.url()).host;
   await see(alert(page, `WebSockets to ${host} are blocked, perhaps by a reverse proxy.`));
   await see(alert(page, 'pass on the Upgrade and Connection headers'));
@@ -33,10 +33,12 @@ test('a reverse proxy that strips the Upgrade header is named, and the page goes
   const text = await (await fetch(new URL(help, page.url()))).text();
   assert.match(text, /^# Reverse proxies and load balancers/);
   await see(status(page, 'WebSockets are blocked, trying again'));
-  // The page's own next attempt may come right before that of the button.
-  at.proxy.sockets.on('connection', () => void at.proxy.admit());
+  // The clock stands, so the next attempt is that of the button.
+  await page.clock.pauseAt(Date.now() + 60_000);
+  await see(page.getByText(/Trying again in \d+ s/));
   http.on('upgrade', upgrade);
   await button(page, 'Reconnect now').click();
+  await at.proxy.admit();
   await see(status(page, 'you are typing'));
 });
 
