@@ -49,6 +49,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// Largest head of a request in bytes.
 const HEAD_SIZE: usize = 64 * 1024;
 
+/// How long a new connection has for its first request where the process stops.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// How long a connection accepts new requests.
 const LIFE: Duration = Duration::from_secs(600);
 
@@ -211,8 +214,12 @@ async fn attend<I>(
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let first = tokio::time::Instant::now() + FIRST;
+    let asked = CancellationToken::new();
     let router = TowerToHyperService::new(router);
+    let asks = asked.clone();
     let service = service_fn(move |request: Request<Incoming>| {
+        asks.cancel();
         let mut request = request.map(Body::new);
         let (router, identified) = (router.clone(), callers.identify(peer, request.headers()));
         request.extensions_mut().insert(scheme.clone());
@@ -237,6 +244,11 @@ async fn attend<I>(
         () = stop.cancelled() => {}
         () = tokio::time::sleep(LIFE) => {}
     }
+    // The first request of a caller that has just connected is under way, and would have no answer.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = tokio::time::timeout_at(first, asked.cancelled()) => {}
+    }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(LAST, connection).await;
 }
@@ -250,13 +262,17 @@ mod tests {
     use super::*;
 
     fn attended() -> DuplexStream {
+        attended_until(CancellationToken::new())
+    }
+
+    fn attended_until(stop: CancellationToken) -> DuplexStream {
         let (client, server) = tokio::io::duplex(HEAD_SIZE);
         let router = Router::new()
             .route("/", axum::routing::get(async || "hello"))
             .route("/", axum::routing::post(async |_: crate::request::Body| "thanks"));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let from = (peer, Callers::new(0, Networks::default()));
-        tokio::spawn(attend(server, from, Scheme::HTTP, router, CancellationToken::new()));
+        tokio::spawn(attend(server, from, Scheme::HTTP, router, stop));
         client
     }
 
@@ -279,6 +295,41 @@ mod tests {
         client.read_to_end(&mut answer).await.unwrap();
         assert!(answer.ends_with(b"hello"));
         assert_eq!(started.elapsed().as_secs(), HEAD.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_connects_right_before_the_process_stops_is_answered() {
+        let stop = CancellationToken::new();
+        let mut client = attended_until(stop.clone());
+        stop.cancel();
+        tokio::time::sleep(FIRST / 2).await;
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"hello"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_that_says_nothing_holds_up_the_stop_for_a_second() {
+        let stop = CancellationToken::new();
+        let mut client = attended_until(stop.clone());
+        let started = tokio::time::Instant::now();
+        stop.cancel();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(started.elapsed(), FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_does_not_hold_up_the_stop() {
+        let stop = CancellationToken::new();
+        let mut client = attended_until(stop.clone());
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        let started = tokio::time::Instant::now();
+        stop.cancel();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
