@@ -47,6 +47,9 @@ use crate::writer::Writer;
 /// How long the start waits for the first write.
 const START: Duration = Duration::from_secs(2);
 
+/// How long a reader waits for what was recorded before to be written.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// Where and how a trail is written.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -135,15 +138,18 @@ impl Audit {
         self.0.as_ref().is_none_or(|shared| !shared.required) || self.writable()
     }
 
-    /// Reads the first events that are asked for, as [`read`] does, one caller after the other. It waits for
-    /// files.
+    /// Reads the first events that are asked for, as [`read`] does, one caller after the other. What was
+    /// recorded before is among them, unless it cannot be written within a second. It waits for files.
     ///
     /// # Errors
     ///
     /// When a file cannot be read, or too many read.
     pub fn read(&self, query: &Query) -> std::io::Result<Page> {
         match &self.0 {
-            Some(shared) => shared.turns.read(&shared.directory, query),
+            Some(shared) => {
+                shared.queue.flush(WRITTEN);
+                shared.turns.read(&shared.directory, query)
+            }
             None => Ok(Page::default()),
         }
     }

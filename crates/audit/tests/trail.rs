@@ -368,6 +368,16 @@ fn until(is: impl Fn() -> bool) {
 }
 
 #[test]
+fn who_reads_sees_what_was_recorded_before() {
+    let place = Place::new();
+    let audit = place.start(1 << 20, LONG);
+    for recorded in 1..=100 {
+        audit.record(audit.event(EventName::TokenIssued).user("ada"));
+        assert_eq!(audit.read(&all()).unwrap().events.len(), recorded);
+    }
+}
+
+#[test]
 fn pages_follow_each_other_and_those_of_hosts_are_merged() {
     let (one, two) = (Place::new(), Place::new());
     for _ in 0..5 {
