@@ -6,18 +6,29 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
+use rustix::process::Pid;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::Signal;
 use serialproxy_config::values::VirtType;
 use tokio::process::Command;
 
 use super::Guests;
 
-/// The probe's 67 million rounds take 50 ms under KVM, and minutes with emulation.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Seconds of CPU time that the probe has. Its 67 million rounds take 50 ms under KVM, and minutes with
+/// emulation. On a busy machine they take as much, but begin late.
+const CPU_TIME: u64 = 3;
+
+/// How long the probe may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TOO_SLOW: &str = "a guest that uses it is far too slow";
 
 /// The places of QEMU.
 const QEMU: [&str; 2] = ["qemu-system-x86_64", "/usr/libexec/qemu-kvm"];
@@ -114,7 +125,7 @@ async fn probe(accelerator: &str) -> Result<(), String> {
         match tokio::time::timeout(PATIENCE, run(qemu, accelerator)).await {
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Ok(output) => return output.map_err(said).and_then(|output| verdict(&output)),
-            Err(_) => return Err("a guest that uses it is far too slow".into()),
+            Err(_) => return Err(TOO_SLOW.into()),
         }
     }
     Err("no QEMU was found".into())
@@ -128,12 +139,21 @@ async fn run(qemu: &str, accelerator: &str) -> std::io::Result<Output> {
     command.args(["-accel", accelerator, "-machine", "pc", "-m", "4", "-display", "none"]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios", "/proc/self/fd/0"]);
-    command.stdin(Stdio::from(file)).kill_on_drop(true).output().await
+    command.stdin(Stdio::from(file)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let qemu = command.kill_on_drop(true).spawn()?;
+    if let Some(pid) = qemu.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        let limit = Rlimit { current: Some(CPU_TIME), maximum: Some(CPU_TIME + 1) };
+        rustix::process::prlimit(Some(pid), Resource::Cpu, limit)?;
+    }
+    qemu.wait_with_output().await
 }
 
 fn verdict(output: &Output) -> Result<(), String> {
     if output.status.code() == Some(EXIT_CODE) {
         return Ok(());
+    }
+    if output.status.signal() == Some(Signal::XCPU.as_raw()) {
+        return Err(TOO_SLOW.into());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().next_back().unwrap_or("it printed nothing");
@@ -151,6 +171,8 @@ fn rom() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+
     use super::*;
 
     #[tokio::test]
@@ -164,5 +186,12 @@ mod tests {
     #[tokio::test]
     async fn an_accelerator_that_does_not_exist_does_not_work() {
         assert!(probe("steam").await.is_err());
+    }
+
+    #[test]
+    fn a_guest_that_uses_up_its_cpu_time_is_too_slow() {
+        let status = ExitStatus::from_raw(Signal::XCPU.as_raw());
+        let output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+        assert_eq!(verdict(&output), Err(TOO_SLOW.into()));
     }
 }
