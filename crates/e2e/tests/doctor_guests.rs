@@ -11,6 +11,8 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
+use serialproxy_e2e::address::free_port;
+use serialproxy_e2e::address::free_ports;
 use serialproxy_e2e::doctor::Patient;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_e2e::pki::Pki;
@@ -48,8 +50,10 @@ fn guest(libvirt: &Libvirtd, address: &str, port: u16) {
 #[tokio::test]
 async fn a_host_with_a_guest_on_loopback_is_healthy_and_one_that_others_reach_is_not() {
     let libvirt = libvirt();
-    let patient = || patient(&libvirt.uri(), 21_000);
-    guest(&libvirt, "127.0.0.1", 21_050);
+    let first = free_ports(100);
+    let port = first + 50;
+    let patient = || patient(&libvirt.uri(), first);
+    guest(&libvirt, "127.0.0.1", port);
     let said = patient().examine(&[]).await;
     said.is_healthy();
     said.has("ok", "libvirt", "1 guests");
@@ -64,8 +68,8 @@ async fn a_host_with_a_guest_on_loopback_is_healthy_and_one_that_others_reach_is
     strict.has("problem", "guest-tls", "port 0 of vm").await;
 
     libvirt.virsh(&["destroy", "vm"]);
-    guest(&libvirt, "0.0.0.0", 21_050);
-    patient().has("problem", "port-exposure", "0.0.0.0:21050").await;
+    guest(&libvirt, "0.0.0.0", port);
+    patient().has("problem", "port-exposure", &format!("0.0.0.0:{port}")).await;
     libvirt.virsh(&["destroy", "vm"]);
     patient().has("warning", "port-exposure", "the ports of vm").await;
 }
@@ -119,8 +123,12 @@ async fn a_guest_that_speaks_tls_to_a_service_that_does_not_is_found() {
     libvirt.define(
         "vm",
         GUEST,
-        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='21500' tls='yes'/>
-         <protocol type='raw'/><target port='0'/></serial>",
+        &format!(
+            "<serial type='tcp'>
+               <source mode='bind' host='127.0.0.1' service='{}' tls='yes'/>
+             <protocol type='raw'/><target port='0'/></serial>",
+            free_port()
+        ),
     );
     libvirt.virsh(&["start", "vm"]);
     patient(&libvirt.uri(), 21_300).has("problem", "guest-tls", "port 0 of vm").await;

@@ -8,11 +8,10 @@
 )]
 
 use std::net::TcpListener;
-use std::sync::atomic::AtomicU16;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serialproxy_e2e::address::free_ports;
 use serialproxy_e2e::eventually;
 use serialproxy_e2e::guest::Guest;
 use serialproxy_e2e::guest::Host;
@@ -37,15 +36,8 @@ fn after(bytes: &[u8], mark: &[u8]) -> Vec<u8> {
 /// Three consecutive free TCP ports, as a range. Each test gets others, since a used port stays
 /// taken for a minute (TIME_WAIT).
 fn three_ports() -> (u16, String) {
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    loop {
-        let start = NEXT.fetch_add(3, Ordering::Relaxed);
-        let free = (start..start + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-        if free {
-            return (start, format!("{start}:{}", start + 3));
-        }
-        assert!(start < 60_000, "no three free ports in a row");
-    }
+    let start = free_ports(3);
+    (start, format!("{start}:{}", start + 3))
 }
 
 #[tokio::test]
