@@ -360,7 +360,7 @@ async fn without_consoles_a_guest_has_no_tcp_port() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_whose_process_hangs_does_not_hold_up_the_others() {
-    let (daemon, role) = start(SLOT);
+    let (mut daemon, role) = start(SLOT);
     let hung = boot(&role, "t-compute-hung").await;
     let other = boot(&role, "t-compute-fine").await;
     daemon.freeze("t-compute-hung");
