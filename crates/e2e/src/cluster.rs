@@ -131,7 +131,7 @@ impl Role {
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> ExitStatus {
-        within(self.running.process.wait()).await.unwrap()
+        self.running.ended().await
     }
 
     /// `http://127.0.0.1:P` of an api role.
@@ -156,7 +156,7 @@ impl Role {
 
     /// Everything that has been logged so far.
     pub fn log(&self) -> String {
-        self.running.log.lock().unwrap().clone()
+        self.running.log()
     }
 
     /// Its state directory.
@@ -200,7 +200,7 @@ impl Role {
     /// Asks it to end, and waits until it has ended.
     pub async fn stop(mut self) {
         self.signal(Signal::TERM);
-        within(self.running.process.wait()).await.unwrap();
+        self.ended().await;
     }
 
     fn signal(&self, signal: Signal) {

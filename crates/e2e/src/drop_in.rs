@@ -47,7 +47,7 @@ impl DropIn {
 
     /// Everything that has been logged so far.
     pub fn log(&self) -> String {
-        self.running.log.lock().unwrap().clone()
+        self.running.log()
     }
 
     /// Asks it to end, and waits until it has ended.
@@ -55,7 +55,7 @@ impl DropIn {
         let pid = i32::try_from(self.running.process.id().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, Signal::TERM).unwrap();
-        within(self.running.process.wait()).await.unwrap()
+        self.running.ended().await
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
 use tokio::process::Child;
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 use crate::within;
 
@@ -45,10 +47,12 @@ pub struct Server {
     state: Arc<TempDir>,
     flags: Vec<String>,
     by: Vec<String>,
-    process: Child,
-    log: Arc<Mutex<String>>,
+    running: Running,
     http: reqwest::Client,
 }
+
+/// How long the log of a process that has ended is read on.
+const LAST_LOGGED: Duration = Duration::from_secs(5);
 
 /// No limits for an address or a user, since all clients of a test share one.
 const LIMITS: &str =
@@ -129,16 +133,15 @@ impl Server {
 
     /// Starts the program again on the same state, after this process has ended.
     pub async fn restart(&mut self) -> Self {
-        within(self.process.wait()).await.unwrap();
+        self.ended().await;
         Self::run(Arc::clone(&self.state), self.by.clone(), self.flags.clone()).await
     }
 
     async fn run(state: Arc<TempDir>, by: Vec<String>, flags: Vec<String>) -> Self {
         let running = Running::start_by(&by, "serve", state.path(), &flags).await;
         let (api, proxy) = (running.url("api="), running.address("proxy="));
-        let Running { process, log, .. } = running;
         let http = http().build().unwrap();
-        Self { api, proxy, state, flags, by, process, log, http }
+        Self { api, proxy, state, flags, by, running, http }
     }
 
     /// `127.0.0.1:P` of the API.
@@ -158,12 +161,12 @@ impl Server {
 
     /// Everything that has been logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.running.log()
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.process.id().unwrap()
+        self.running.process.id().unwrap()
     }
 
     /// Sends a signal.
@@ -174,7 +177,7 @@ impl Server {
 
     /// Waits until the process has ended.
     pub async fn ended(&mut self) -> ExitStatus {
-        within(self.process.wait()).await.unwrap()
+        self.running.ended().await
     }
 
     /// A call of the API as administrator; the body may be empty.
@@ -246,7 +249,8 @@ impl Server {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) process: Child,
-    pub(crate) log: Arc<Mutex<String>>,
+    log: Arc<Mutex<String>>,
+    logging: JoinHandle<()>,
     ready: String,
 }
 
@@ -280,18 +284,32 @@ impl Running {
             .spawn()
             .unwrap();
         let log = Arc::default();
-        tokio::spawn(keep_log(process.stderr.take().unwrap(), Arc::clone(&log)));
+        let logging = tokio::spawn(keep_log(process.stderr.take().unwrap(), Arc::clone(&log)));
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut ready = String::new();
         within(stdout.read_line(&mut ready)).await.unwrap();
-        Self { process, log, ready }
+        Self { process, log, logging, ready }
+    }
+
+    /// Everything that has been logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the process has ended, and its log is complete.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let status = within(self.process.wait()).await.unwrap();
+        if !self.logging.is_finished() {
+            // A process that it started may still have its log.
+            let _ = tokio::time::timeout(LAST_LOGGED, &mut self.logging).await;
+        }
+        status
     }
 
     /// The address after this name in the role's ready line.
     pub(crate) fn url(&self, name: &str) -> String {
         let word = self.ready.split_whitespace().find_map(|word| word.strip_prefix(name));
-        let log = || self.log.lock().unwrap().clone();
-        word.unwrap_or_else(|| panic!("not ready: {:?}\n{}", self.ready, log())).to_owned()
+        word.unwrap_or_else(|| panic!("not ready: {:?}\n{}", self.ready, self.log())).to_owned()
     }
 
     /// The same, without its scheme.
