@@ -242,12 +242,13 @@ impl Haproxy {
         };
         let config = format!(
             "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 1m\n    \
-             timeout server 1m\n{}{}{}    mode http\n    option forwardfor\n    option httpchk\n    \
+             timeout server 1m\n    timeout check 10s\n{}{}{}    mode http\n    \
+             option forwardfor\n    option httpchk\n    \
              http-request del-header Forwarded\n    \
              http-request set-header X-Forwarded-Proto https\n",
             listen("one", one, "send-proxy"),
             listen("two", two, "send-proxy-v2"),
-            listen("headers", headers, "check inter 100ms"),
+            listen("headers", headers, "check inter 500ms"),
         );
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("haproxy.cfg");

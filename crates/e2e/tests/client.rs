@@ -335,7 +335,7 @@ async fn a_paste_arrives_whole_and_ctrl_c_overtakes_what_is_left_of_one() {
     while rig.guest.typed(1).await != b"\x03" {
         rest += 1;
     }
-    assert!(rest < 10_000, "{rest}");
+    assert!(1000 + rest < paste.len(), "{rest}");
     terminal.keys("\r~.");
     assert_eq!(terminal.ended().await.code(), Some(0));
     assert_eq!(rig.guest.typed(1).await, b"\r");

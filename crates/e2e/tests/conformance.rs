@@ -44,7 +44,7 @@ async fn a_request_before_on_the_same_connection_lets_no_foreign_page_in() {
 
 #[tokio::test]
 async fn with_enforced_timeout_a_session_ends_with_its_token() {
-    let flags = ["--consoleauth-enforce_session_timeout=true", "--consoleauth-token_ttl", "2"];
+    let flags = ["--consoleauth-enforce_session_timeout=true", "--consoleauth-token_ttl", "4"];
     let rig = Rig::start(&flags).await;
     assert_eq!(rig.raw().await.closed().await.0, 4008);
 }

@@ -62,6 +62,11 @@ impl Drop for Daemon {
     }
 }
 
+/// Waits until a log says this: its last lines may be written after the pid file is removed.
+async fn says_at_the_end(log: &Path, text: &str) {
+    eventually(async || std::fs::read_to_string(log).unwrap().contains(text).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_daemon_is_ready_when_its_first_process_ends_and_has_left_the_terminal() {
     let daemon = Daemon::new();
@@ -85,7 +90,7 @@ async fn a_daemon_is_ready_when_its_first_process_ends_and_has_left_the_terminal
 
     kill_process(pid, Signal::TERM).unwrap();
     eventually(async || (!daemon.state("serialproxy.pid").exists()).then_some(())).await;
-    assert!(std::fs::read_to_string(log).unwrap().contains("stopped"));
+    says_at_the_end(&log, "stopped").await;
 }
 
 #[tokio::test]
@@ -98,7 +103,7 @@ async fn log_and_pid_are_in_the_files_that_flags_name_from_where_it_was_started(
     let pid = daemon.state("pid");
     kill_process(daemon.pid(&pid), Signal::TERM).unwrap();
     eventually(async || (!pid.exists()).then_some(())).await;
-    assert!(std::fs::read_to_string(daemon.state("log")).unwrap().contains("stopping"));
+    says_at_the_end(&daemon.state("log"), "stopping").await;
 }
 
 #[tokio::test]

@@ -112,9 +112,13 @@ async fn roles_that_run_apart_and_well_have_no_warning_and_no_problem() {
     })
     .await;
     for (patient, running) in &hosts {
-        let said = patient.examine_at(running.state()).await;
+        // A busy machine may delay the answer of a node.
+        let said = eventually(async || {
+            let said = patient.examine_at(running.state()).await;
+            said.finds("ok", "etcd", "all 3 nodes").then_some(said)
+        })
+        .await;
         said.is_healthy();
-        said.has("ok", "etcd", "all 3 nodes");
         said.has("ok", "versions", "all 3 processes");
         let has_url = patient.value("role") != "compute";
         assert_eq!(said.mentions("public-url"), has_url, "{said:?}");

@@ -3,8 +3,10 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "that is how a test fails")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::cloud::Cloud;
 use serialproxy_e2e::cloud::Fault;
 use serialproxy_e2e::drop_in::DropIn;
@@ -188,10 +190,7 @@ async fn a_second_user_is_refused_by_a_name_of_the_first_or_watches() {
 #[tokio::test]
 async fn a_port_that_answers_late_is_waited_for() {
     let rig = Rig::new().await;
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let token = rig.cloud.console_token(rig.server, address);
     let late = async {
         eventually(async || rig.drop_in.log().contains("cannot be reached").then_some(())).await;
@@ -312,7 +311,7 @@ async fn a_server_that_moved_is_followed_to_where_the_newest_token_says() {
 
 #[tokio::test]
 async fn a_server_that_was_deleted_ends_its_sessions() {
-    let rig = Rig::with("", &["--session-ping_interval=1", "--session-grace=2"]).await;
+    let rig = Rig::with("", &["--session-ping_interval=1", "--session-grace=4"]).await;
     let (_session, guest) = rig.attached().await;
     let v1 = Socket::v1(&rig.drop_in.proxy, &rig.token(), "&mode=watch").await;
     rig.cloud.delete(rig.server);

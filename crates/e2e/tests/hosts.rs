@@ -276,6 +276,13 @@ async fn a_host_that_is_killed_is_shown_as_lost_and_comes_back() {
     let _compute = start_compute(&two.cluster, "hv1", &two.port, &[]).await;
     let _guest = two.port.accept().await;
     show("ACTIVE").await;
+    // The proxy may hear of it later than the API.
+    eventually(async || {
+        let path = format!("/?token={token}&mode=watch");
+        let refused = Socket::refused(&proxy.proxy(), &path, &[]).await;
+        (refused.status == 101).then_some(())
+    })
+    .await;
     let _socket = Socket::raw(&proxy.proxy(), &token).await;
 }
 
@@ -340,9 +347,10 @@ async fn of_fifty_attaches_at_once_through_three_proxies_one_uses_a_single_use_t
         let (proxy, path) = (proxies[number % 3].proxy(), &path);
         async move { Socket::refused(&proxy, path, &[]).await.status }
     });
-    let mut statuses = join_all(attaches).await;
-    statuses.sort_unstable();
-    assert_eq!(statuses, [vec![101], vec![401; 49]].concat());
+    let statuses = join_all(attaches).await;
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    // An etcd with much to do may answer some of them too late.
+    assert!(count(101) == 1 && count(401) + count(503) == 49, "{statuses:?}");
 }
 
 #[tokio::test]
@@ -420,11 +428,19 @@ async fn the_api_shows_what_all_hosts_recorded_and_names_those_that_do_not_answe
     for name in ["token.issued", "token.used", "session.opened"] {
         eventually(async || has(&events().await, name).then_some(())).await;
     }
-    let page = events().await;
-    assert_eq!((&page["unreachable"], &page["not_included"]), (&Value::Null, &Value::Null));
+    // A host that takes more than two seconds counts as unreachable, too.
+    let page = eventually(async || {
+        let page = events().await;
+        page["unreachable"].is_null().then_some(page)
+    })
+    .await;
+    assert_eq!(page["not_included"], Value::Null);
     two.compute.freeze().await;
-    let page = events().await;
-    assert_eq!(page["unreachable"], serde_json::json!(["hv1"]));
+    let page = eventually(async || {
+        let page = events().await;
+        (page["unreachable"] == serde_json::json!(["hv1"])).then_some(page)
+    })
+    .await;
     assert!(has(&page, "token.issued") && !has(&page, "session.opened"), "{page}");
     two.compute.thaw();
 }
@@ -438,11 +454,10 @@ async fn the_api_names_hosts_whose_events_no_other_host_can_read() {
     Socket::refused(&proxy.proxy(), "/?token=wrong", &[]).await;
     let page = eventually(async || {
         let page = two.api.call(Method::GET, "/v1/audit", "").await.json;
-        (page["not_included"] != Value::Null).then_some(page)
+        (page["not_included"] != Value::Null && page["unreachable"].is_null()).then_some(page)
     })
     .await;
     assert_eq!(page["not_included"], serde_json::json!(["front"]), "{page}");
-    assert_eq!(page["unreachable"], Value::Null, "{page}");
     let mut client = tokio::process::Command::new(program());
     client.arg("audit").env("SERIALPROXY_API_URL", two.api.api());
     client.env("SERIALPROXY_TOKEN", two.api.admin_token());

@@ -39,8 +39,8 @@ const WATCHERS: usize = 2;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 
-/// How long the program may take to stop.
-const STOP: Duration = Duration::from_secs(5);
+/// How long the program may take to stop: six seconds by its own limits, while the clients take the machine's time.
+const STOP: Duration = Duration::from_secs(15);
 
 /// A masked frame with a key, and an empty Close frame.
 const KEY: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
@@ -263,15 +263,12 @@ async fn a_viewer_that_was_too_slow_and_reads_again_is_told_so(tls: bool) {
     let mut rig = start(tls).await;
     let mut stream = bare(&rig, &rig.path("").await).await;
     let row = vec![b'.'; 64 * 1024];
-    for _ in 0..512 {
-        rig.guest.print(&row).await;
-    }
+    // The proxy waits for five seconds until it reads again.
     eventually(async || {
+        rig.guest.print(&row).await;
         rig.server.line(&rig.port.server(), 0).await["writer"].is_null().then_some(())
     })
     .await;
-    // The test requires that the client does not read for a while.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(farewell(&mut stream).await, 4011);
 }
 

@@ -55,9 +55,11 @@ async fn who_waits_for_a_line_when_the_program_stops_is_told_so_at_once() {
     let path = format!("/?token={}", rig.token("").await);
     let token = rig.token("?mode=watch").await;
     let proxy = rig.server.proxy.clone();
-    let raw = tokio::spawn(async move { Socket::refused(&proxy, &path, &[]).await });
-    let proxy = rig.server.proxy.clone();
     let v1 = tokio::spawn(async move { Socket::v1(&proxy, &token, "").await.closed().await });
+    rig.until_awaited_by(1).await;
+    // Last, since it waits for two seconds at most.
+    let proxy = rig.server.proxy.clone();
+    let raw = tokio::spawn(async move { Socket::refused(&proxy, &path, &[]).await });
     rig.until_awaited_by(2).await;
     rig.server.signal(Signal::TERM);
     let refused = raw.await.unwrap();

@@ -316,7 +316,8 @@ async fn many_lines_and_users_add_no_series() {
     });
     let few = Rig::start(&[]).await;
     let expected = Metrics::of(&few.server.api).await;
-    let server = Server::with_lines(LINES, address, "").await;
+    // Nobody answers the pings of the sessions meanwhile.
+    let server = Server::with_lines(LINES, address, "[session]\ngrace = 600").await;
     eventually(async || {
         let metrics = Metrics::of(&server.api).await;
         (metrics.get("lines{state=\"connected\"}") == LINES as f64).then_some(())

@@ -184,10 +184,11 @@ async fn the_api_shows_what_the_proxies_recorded() {
         let page = api.call(Method::GET, "/v1/audit", "").await.json;
         let mut events = page["events"].as_array()?.iter();
         let is_opened = events.any(|event| event["event.name"] == "session.opened");
-        is_opened.then_some(page)
+        // A host that takes more than two seconds counts as unreachable.
+        (is_opened && page["unreachable"].is_null()).then_some(page)
     })
     .await;
-    assert_eq!((&page["unreachable"], &page["not_included"]), (&Value::Null, &Value::Null));
+    assert_eq!(page["not_included"], Value::Null);
 }
 
 /// Waits until a session is told that its line is in this state.
@@ -292,13 +293,18 @@ async fn while_etcd_is_away_sessions_go_on_and_then_wait_for_it() {
     let away = Instant::now();
     session.send("away").await;
     rig.port.typed(b"away").await;
-    let asked = Instant::now();
-    let (status, reason) = rig.refused(&two).await;
-    assert_eq!(status, 503, "{reason}");
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
-
-    let told = state(&mut session, "waiting").await;
-    let elapsed = away.elapsed();
+    // A busy machine delays some of the attempts, but not all.
+    let refused = eventually(async || {
+        let asked = Instant::now();
+        let (status, reason) = rig.refused(&two).await;
+        assert_eq!(status, 503, "{reason}");
+        (asked.elapsed() < Duration::from_secs(3)).then_some(())
+    });
+    let told = async {
+        let told = state(&mut session, "waiting").await;
+        (told, away.elapsed())
+    };
+    let ((), (told, elapsed)) = tokio::join!(refused, told);
     assert!(elapsed < LEASE, "its lease may have ended: {elapsed:?}");
     assert_eq!(told["cause"], "unreachable", "{told}");
     eventually(async || (rig.port.open() == 0).then_some(())).await;
@@ -356,10 +362,11 @@ async fn a_proxy_that_stood_still_types_nothing_once_another_may_have_the_port()
     stood.send("late").await;
     eventually(async || (rig.owner().is_none()).then_some(())).await;
     one.thaw();
+    // It closes the port before its sessions, and may be the next one that has it.
+    assert_eq!(stood.closed().await.0, 4013);
     let mut other = rig.attached(&two).await;
     other.send("two").await;
     rig.port.typed(b"onetwo").await;
-    assert_eq!(stood.closed().await.0, 4013);
 }
 
 #[tokio::test]

@@ -153,8 +153,8 @@ async fn a_first_attach_that_dies_does_not_keep_others_from_writing_for_the_grac
 
 #[tokio::test]
 async fn a_writer_whose_input_is_not_read_is_not_silent_and_comes_back() {
-    let grace = Duration::from_secs(3);
-    let rig = Rig::start(&["--session-grace", "3", "--session-ping_interval", "1"]).await;
+    let grace = Duration::from_secs(6);
+    let rig = Rig::start(&["--session-grace", "6", "--session-ping_interval", "1"]).await;
     let proxy = rig.server.proxy.clone();
     let mut socket = Socket::v1(&proxy, &rig.token("").await, "").await;
     let hello = socket.message("hello").await;

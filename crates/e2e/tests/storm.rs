@@ -35,7 +35,8 @@ fn raise_limit_of_files() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nine_thousand_sessions_that_come_at_once_to_five_thousand_lines_are_all_served() {
     raise_limit_of_files();
-    let server = Server::with_lines(LINES, echoing().await, "").await;
+    // Nobody answers the pings of the sessions until all have come.
+    let server = Server::with_lines(LINES, echoing().await, "[session]\ngrace = 600").await;
     let mut paths = Vec::new();
     for line in 0..LINES {
         let id = server.connected(line).await;

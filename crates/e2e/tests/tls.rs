@@ -13,6 +13,7 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -32,6 +33,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 const V1: [(&str, &str); 1] = [("sec-websocket-protocol", "console.v1")];
 const PLAIN: [&str; 0] = [];
@@ -288,14 +290,23 @@ fn pattern(length: usize) -> Vec<u8> {
 
 const MIB: usize = 1024 * 1024;
 
+/// Bytes that are printed at once, and such blocks that may be printed before they are read: what a line keeps, so
+/// that a reader that the machine starves is not considered too slow.
+const BLOCK: usize = 64 * 1024;
+const UNREAD: usize = 256 / 64;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_byte_arrives_over_tls_both_ways() {
     let rig = rig(&PLAIN).await;
     let mut session = rig.raw().await;
     let (mut guest, all) = (rig.guest, pattern(24 * MIB));
-    let printed = all.clone();
+    let (printed, unread) = (all.clone(), Arc::new(Semaphore::new(UNREAD)));
+    let room = Arc::clone(&unread);
     let printing = tokio::spawn(async move {
-        guest.print(&printed).await;
+        for block in printed.chunks(BLOCK) {
+            room.acquire().await.unwrap().forget();
+            guest.print(block).await;
+        }
         guest
     });
     let mut at = 0;
@@ -307,6 +318,7 @@ async fn every_byte_arrives_over_tls_both_ways() {
             "differs within {} bytes from {at}",
             bytes.len()
         );
+        unread.add_permits((at + bytes.len()) / BLOCK - at / BLOCK);
         at += bytes.len();
     }
     let mut guest = within(printing).await.unwrap();

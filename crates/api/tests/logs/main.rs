@@ -107,7 +107,7 @@ async fn a_call_is_logged_once_with_what_is_needed_to_find_it_again() {
         "route=\"/v1/lines/{server}/{port}\"",
         "status=200",
         "user=\"admin\"",
-        "seconds=0.0",
+        "seconds=",
         answer.header("x-openstack-request-id"),
     ] {
         assert!(text.contains(part), "{part}: {text}");

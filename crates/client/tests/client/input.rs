@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::console::Console;
+use crate::console::LINE;
 use crate::console::ME;
 use crate::console::Peer;
 use crate::console::beside;
@@ -133,8 +134,9 @@ async fn a_pipe_is_paced_too_and_ends_when_the_guest_has_taken_it() {
         let console = Console::start().await;
         let command = console.client(arguments);
         let ended = tokio::spawn(beside(|| run(command, &[b'\n'; 12_500])));
-        let mut peer = console.welcome().await;
+        let mut peer = console.accept().await;
         let start = Instant::now();
+        peer.hello(LINE, 0).await;
         assert_eq!(take(&mut peer, 0, 12_500).await.len(), 12_500);
         assert!(start.elapsed().as_secs_f64() >= least, "{arguments:?}: {:?}", start.elapsed());
         assert_eq!(peer.end().await, (vec![], Some(1000)));

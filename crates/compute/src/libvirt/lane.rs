@@ -88,6 +88,8 @@ fn work<S: Default>(queue: &Mutex<mpsc::Receiver<Job<S>>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -112,12 +114,20 @@ mod tests {
     async fn a_call_whose_caller_left_does_not_begin() {
         let lane = Lane::<()>::start("test", 1);
         let (release, held) = mpsc::channel::<()>();
-        let hanging = lane.run(Duration::from_millis(10), move |()| held.recv());
-        assert_eq!(hanging.await, Err(NoAnswer::TimedOut));
+        let (hangs, hung) = oneshot::channel();
+        let mut hanging = pin!(lane.run(LONG, move |()| {
+            hangs.send(()).unwrap();
+            held.recv()
+        }));
+        tokio::select! {
+            answer = &mut hanging => panic!("{answer:?}"),
+            hangs = hung => hangs.unwrap(),
+        }
         let (began, begins) = mpsc::channel();
         let abandoned = lane.run(Duration::from_millis(10), move |()| began.send(()));
         assert_eq!(abandoned.await, Err(NoAnswer::TimedOut));
         drop(release);
+        assert_eq!(hanging.await, Ok(Err(mpsc::RecvError)));
         assert_eq!(lane.run(LONG, |()| ()).await, Ok(()));
         assert!(begins.try_recv().is_err());
     }

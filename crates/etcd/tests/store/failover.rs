@@ -16,14 +16,18 @@ use crate::client;
 const SOON: Duration = Duration::from_secs(2);
 
 async fn refused_soon(etcd: &Etcd) -> EtcdError {
-    let asked = Instant::now();
-    let read = etcd.get::<u32>("a").await.unwrap_err();
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
-    let asked = Instant::now();
-    let written = etcd.put("a", &1, None).await.unwrap_err();
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
-    assert!(matches!(written, EtcdError::Away(_)), "{written}");
-    read
+    // A busy machine delays some of the attempts, but not all.
+    eventually(async || {
+        let asked = Instant::now();
+        let read = etcd.get::<u32>("a").await.unwrap_err();
+        let reading = asked.elapsed();
+        let asked = Instant::now();
+        let written = etcd.put("a", &1, None).await.unwrap_err();
+        let writing = asked.elapsed();
+        assert!(matches!(written, EtcdError::Away(_)), "{written}");
+        (reading < SOON && writing < SOON).then_some(read)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -99,15 +103,26 @@ async fn one_node_of_several_that_is_down_costs_nothing() {
 async fn each_node_says_how_it_is() {
     let mut nodes = Nodes::start(3).await;
     let etcd = client(&nodes);
-    let all = etcd.nodes().await;
-    assert!(all.iter().map(|node| &node.endpoint).eq(&nodes.endpoints()));
-    let healthy: Vec<_> = all.into_iter().map(|node| node.health.unwrap()).collect();
-    assert!(healthy.iter().all(|node| node.has_leader && node.version.starts_with("3.")));
-    assert_eq!(healthy.iter().filter(|node| node.is_leader).count(), 1);
+    // A busy machine may delay an answer, or make the nodes elect another leader.
+    let healthy = eventually(async || {
+        let all = etcd.nodes().await;
+        assert!(all.iter().map(|node| &node.endpoint).eq(&nodes.endpoints()));
+        let healthy: Vec<_> = all.into_iter().filter_map(|node| node.health.ok()).collect();
+        let leaders = healthy.iter().filter(|node| node.is_leader).count();
+        let all_follow = healthy.len() == 3 && healthy.iter().all(|node| node.has_leader);
+        (leaders == 1 && all_follow).then_some(healthy)
+    })
+    .await;
+    assert!(healthy.iter().all(|node| node.version.starts_with("3.")));
     nodes.kill(1);
     nodes.freeze(2);
-    let all = etcd.nodes().await;
-    assert!(all[0].health.is_ok());
+    let all = eventually(async || {
+        let all = etcd.nodes().await;
+        // Without the others it soon has nothing else to say.
+        let error = all[0].health.as_ref().err().map(ToString::to_string);
+        error.is_none_or(|error| error.contains("no leader")).then_some(all)
+    })
+    .await;
     for down in &all[1..] {
         assert!(matches!(down.health, Err(EtcdError::Away(_))), "{down:?}");
     }

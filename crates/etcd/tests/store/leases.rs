@@ -27,10 +27,10 @@ async fn keys_go_with_the_lease_that_they_were_put_under() {
 async fn a_lease_is_kept_alive_beyond_its_time() {
     let nodes = Nodes::start(1).await;
     let etcd = client(&nodes);
-    let lease = etcd.lease(Duration::from_secs(3)).await.unwrap();
+    let lease = etcd.lease(Duration::from_secs(6)).await.unwrap();
     etcd.put("a", &1, Some(lease.id())).await.unwrap();
     let first = lease.acknowledged();
-    eventually(async || (first.elapsed() > Duration::from_secs(5)).then_some(())).await;
+    eventually(async || (first.elapsed() > Duration::from_secs(10)).then_some(())).await;
     assert!(lease.acknowledged() > first && !lease.is_lost());
     assert_eq!(etcd.get("a").await.unwrap(), Some(1));
 }
@@ -39,7 +39,7 @@ async fn a_lease_is_kept_alive_beyond_its_time() {
 async fn a_lease_that_nobody_keeps_alive_ends() {
     let nodes = Nodes::start(1).await;
     let etcd = client(&nodes);
-    let lease = etcd.grant(Duration::from_secs(1)).await.unwrap();
+    let lease = etcd.grant(Duration::from_secs(2)).await.unwrap();
     etcd.put("a", &1, Some(lease)).await.unwrap();
     eventually(async || etcd.get::<u32>("a").await.unwrap().is_none().then_some(())).await;
     assert_eq!(etcd.put("a", &1, Some(lease)).await, Err(EtcdError::NoLease));

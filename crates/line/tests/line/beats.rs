@@ -1,11 +1,15 @@
 //! When a line reads its guest's output. The clock stands still unless a test turns it on.
 
+use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
 use rustls::ServerConnection;
 use rustls::StreamOwned;
 use serialproxy_line::Line;
@@ -131,14 +135,42 @@ async fn over_a_unix_socket_a_line_keeps_the_beat() {
     keeps_the_beat_but_for_echoes(&rig, guest).await;
 }
 
+/// A guest behind a pseudo-terminal. What it prints is passed on by a worker of the kernel, when that has time.
+struct Terminal {
+    guest: File,
+    line: File,
+}
+
+impl Read for Terminal {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.guest.read(buffer)
+    }
+}
+
+impl Write for Terminal {
+    /// Waits until the line can read it.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.guest.write(bytes)?;
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let ready = poll(&mut [PollFd::new(&self.line, PollFlags::IN)], Some(&patience))?;
+        assert_eq!(ready, 1, "the byte does not arrive");
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.guest.flush()
+    }
+}
+
 #[tokio::test]
 async fn over_a_pseudo_terminal_a_line_keeps_the_beat() {
     let rig = Rig::new().await;
-    let (guest, path): (OwnedFd, _) = pty();
+    let (guest, path) = pty();
+    let line = File::open(&path).unwrap();
     *rig.told.0.lock().unwrap() = Ok(Endpoint::Pty(path));
     rig.line.guest_started(true);
     assert!(rig.line.connected(PATIENCE).await);
-    let guest = std::fs::File::from(guest);
+    let guest = Terminal { guest: guest.into(), line };
     keeps_the_beat_but_for_echoes(&rig, guest).await;
 }
 

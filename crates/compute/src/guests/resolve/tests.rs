@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serialproxy_config::Config;
+use serialproxy_e2e::address::free_port;
 use serialproxy_e2e::libvirtd::Libvirtd;
 use serialproxy_e2e::pki::Pki;
+use serialproxy_e2e::within;
 use serialproxy_ledger::Ledger;
 use serialproxy_line::Lines;
 use serialproxy_line::Settings;
 use serialproxy_proto::id::ServerId;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::process::Child;
 
 use super::*;
 
@@ -60,10 +63,6 @@ fn id(name: &str) -> ServerId {
 
 fn line(name: &str, port: u8) -> LineKey {
     LineKey { server: id(name), port }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn tcp_serial(port: u16) -> String {
@@ -157,8 +156,9 @@ async fn what_libvirt_keeps_of_a_running_guests_output_is_read() {
     assert_eq!(ports.kept(line(name, 0), 9).await, None, "it does not run");
 }
 
-/// Whether QEMU accepts `openssl s_client` with these arguments.
-async fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> bool {
+/// `openssl s_client` with these arguments. It stays connected when QEMU accepts it; QEMU disconnects
+/// others after the handshake.
+fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> Child {
     let mut client = tokio::process::Command::new("openssl");
     client
         .args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1"])
@@ -169,9 +169,7 @@ async fn tls_client(pki: &Pki, port: u16, arguments: &[&str]) -> bool {
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .kill_on_drop(true);
-    let mut client = client.spawn().unwrap();
-    // An accepted client stays connected; QEMU disconnects others after the handshake.
-    tokio::time::timeout(Duration::from_secs(2), client.wait()).await.is_err()
+    client.spawn().unwrap()
 }
 
 #[tokio::test]
@@ -187,6 +185,9 @@ async fn a_port_with_tls_is_found_and_demands_a_certificate_of_its_client() {
     let tls = Endpoint::Tls { host: "127.0.0.1".into(), port };
     assert_eq!(bench.resolve(line(name, 0)).await, Ok(tls));
     let own = ["-cert", "client-cert.pem", "-key", "client-key.pem"];
-    assert!(tls_client(&pki, port, &own).await);
-    assert!(!tls_client(&pki, port, &[]).await);
+    let mut accepted = tls_client(&pki, port, &own);
+    let stays = tokio::time::timeout(Duration::from_secs(2), accepted.wait()).await;
+    assert!(stays.is_err(), "{stays:?}");
+    accepted.kill().await.unwrap();
+    within(tls_client(&pki, port, &[]).wait()).await.unwrap();
 }
