@@ -136,12 +136,13 @@ pub(crate) mod tests {
     use super::*;
 
     /// Bytes that terminals send.
-    pub(crate) const REPORTS: [&str; 24] = [
+    pub(crate) const REPORTS: [&str; 26] = [
         "\x1b[5;10R",
         "\x1b[1;2R",
         "\x1b[?5;10;1R",
         "\x1b[?62;4c",
         "\x1b[>0;276;0c",
+        "\x1b[1;2c",
         "\x1b[0n",
         "\x1b[?997;1n",
         "\x1b[8;24;80t",
@@ -156,6 +157,7 @@ pub(crate) mod tests {
         "\x1b[<0;94;14m",
         "\x1b[M ~.",
         "\x1b[32;94;46M",
+        "\x1b[1;4;10;20;0&w",
         "\x1b]11;rgb:0000/0000/0000\x1b\\",
         "\x1b]52;c;fi4=\x07",
         "\x1bP>|xterm(379)\x1b\\",
