@@ -214,6 +214,11 @@ async fn who_types_while_no_guest_is_connected_is_told_that_it_is_dropped() {
     let mut peer = console.accept().await;
     peer.hello_with(json!({"state": "waiting", "reason": "the server is SHUTOFF"})).await;
     terminal.wait_for("to start it");
+    // The answer of a terminal is not typing.
+    terminal.keys("\x1b[5;10R");
+    assert_eq!(peer.input(7).await, "\x1b[5;10R");
+    peer.print(b"mark").await;
+    assert!(!terminal.until("mark").contains("dropped"));
     terminal.keys("root\r");
     terminal.wait_for("what you type now is dropped: no guest is connected");
     peer.tell(json!({"type": "state", "state": "connected", "reason": ""})).await;
