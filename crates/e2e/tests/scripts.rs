@@ -1,4 +1,4 @@
-//! The clean-up of scripts (`scripts/lib.sh`) never depends on a reader of their output.
+//! The clean-up of the demo (`scripts/demo`) never depends on a reader of its output.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "that is how a test fails")]
 
@@ -16,22 +16,18 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::process::Command;
 
-/// Prints when it starts and when it cleans up, as `scripts/demo` does.
+/// The traps and the clean-up of `scripts/demo` itself, with replacements for what it starts and removes.
 const SCRIPT: &str = r#"
 . scripts/lib.sh
-clean_up() {
-    trap '' INT TERM
-    say_on
-    for number in 1 2 3; do say "cleaning up $number"; done
-    kill "$sleeper"
-    touch "$directory/clean"
-    said
-}
-directory=$1
+stop_service() { kill "$service"; }
+remove_guests() { for number in 1 2 3; do say "removing guest $number"; done; }
+libvirt() { touch "$libvirt_started"; }
+home=$1/home
+libvirt_started=$1/libvirt-stopped
+mkdir "$home"
 sleep 600 &
-sleeper=$!
-trap clean_up EXIT
-trap 'exit 130' INT HUP PIPE
+service=$!
+eval "$(sed -n 's#scripts/libvirt#libvirt#; /^clean_up() {/,/^}/p; /^main() {/,/^}/s/^    trap /trap /p' scripts/demo)"
 say started
 wait || true
 "#;
@@ -75,7 +71,8 @@ impl Script {
     /// Waits for the end, and returns whether everything was cleaned up.
     async fn is_clean_at_its_end(&mut self) -> bool {
         within(self.child.wait()).await.unwrap();
-        self.directory.path().join("clean").exists()
+        let home = self.directory.path().join("home");
+        self.directory.path().join("libvirt-stopped").exists() && !home.exists()
     }
 }
 
@@ -87,7 +84,8 @@ async fn who_reads_on_is_told_to_the_last_word() {
     drop(script.writer);
     let mut said = String::new();
     script.reader.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "==> cleaning up 1\n==> cleaning up 2\n==> cleaning up 3\n");
+    let removed = "==> removing guest 1\n==> removing guest 2\n==> removing guest 3\n";
+    assert_eq!(said, format!("==> stopping the demo\n{removed}"));
 }
 
 #[tokio::test]
