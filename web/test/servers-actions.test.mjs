@@ -178,6 +178,7 @@ test('a session is ended with a reason, which may be left out', async () => {
   Object.assign(api.sessions[0], { state: 'detached', ends_in: 41 });
   const page = await enter();
   await see(cell(page, 'web-1, port 0', 'Typing').getByText('lost the connection · 1 watching'));
+  await see(cell(page, 'web-1, port 0', 'Typing').getByTitle(/, lost the connection, free in 40 s$/));
   await openMenu(page, 'web-1, port 0');
   await item(page, 'Who is there…').click();
   const people = page.getByRole('dialog', { name: 'Port 0 of web-1' });
