@@ -7,6 +7,7 @@
     reason = "that is how a test fails"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 use std::path::PathBuf;
@@ -234,6 +235,24 @@ async fn every_serialproxy_command_of_the_documents_has_the_words_and_flags_that
     let run = Command::new("bash").args(["-c", &script]).output();
     let output = within(run).await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn the_certificate_and_key_in_tls_md_are_the_files_that_the_program_makes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command.args(["tls", "self-signed", "--host", "console.example.org", "--out"]);
+    command.arg(directory.path()).arg("--state-dir").arg(directory.path());
+    let made = within(command.output()).await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let text = std::fs::read_to_string(root().join("docs/tls.md")).unwrap();
+    let ends = text.split("/etc/serialproxy/").skip(1).filter_map(|rest| rest.split_once(".pem"));
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let names: BTreeSet<&str> = ends.map(|(name, _)| name).filter(is_name).collect();
+    assert!(names.len() > 1, "{names:?}");
+    for name in names {
+        assert!(directory.path().join(format!("{name}.pem")).exists(), "{name}.pem");
+    }
 }
 
 #[tokio::test]
