@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::json;
+use serialproxy_proto::bounds::FRAME;
 use tokio::net::TcpListener;
 use tokio_websockets::ServerBuilder;
 
@@ -398,6 +399,18 @@ async fn a_flood_arrives_whole_and_is_acknowledged_as_it_is_written() {
     peer.close(1000, "").await;
     let ended = ended.await.unwrap();
     assert_eq!((ended.code, ended.stdout.len() as u64), (0, total));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_frame_that_a_proxy_sends_is_shown() {
+    let console = Console::start().await;
+    let command = console.client(&["--watch"]);
+    let ended = tokio::spawn(beside(|| run(command, b"")));
+    let mut peer = console.welcome().await;
+    peer.print(&[b'x'; FRAME]).await;
+    peer.close(1000, "").await;
+    let ended = ended.await.unwrap();
+    assert_eq!((ended.code, ended.text().len()), (0, FRAME));
 }
 
 #[tokio::test(flavor = "multi_thread")]
