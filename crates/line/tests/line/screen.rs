@@ -1,5 +1,7 @@
 //! The screen that is painted for a client that attaches.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serialproxy_line::Attachment;
 use serialproxy_line::Event;
@@ -107,6 +109,28 @@ async fn each_viewer_sees_the_screen_on_their_own_grid_also_where_they_say_it_af
         assert!(painted.contains("bottom") && painted.contains("top\r\n"), "{painted}");
         assert_eq!(painted.contains("right"), !is_small, "{painted}");
     }
+}
+
+#[tokio::test]
+async fn a_screen_waits_a_moment_for_the_grid_that_comes_after_the_greeting() {
+    let rig = Rig::new().await;
+    let mut guest = rig.boot().await;
+    let menu = b"\x1b[2J\x1b[1;1Htop\x1b[24;60Hright\x1b[24;1Hbottom row";
+    guest.write_all(menu).await.unwrap();
+    eventually(|| rig.line.describe().offset == menu.len() as u64).await;
+    let (mut session, keyboard) = attach_on(&rig, None);
+    tokio::time::pause();
+    // Half the time that a viewer has.
+    let half = Duration::from_millis(50);
+    while let Ok(event) = tokio::time::timeout(half, next(&mut session)).await {
+        let is_screen =
+            matches!(event, Event::Replay(_) | Event::Message(ServerMessage::Replay { .. }));
+        assert!(!is_screen, "{event:?} before the grid");
+    }
+    tokio::time::resume();
+    keyboard.resize(Size { rows: 5, cols: 40 });
+    let painted = String::from_utf8(screen(&mut session).await.0.concat()).unwrap();
+    assert!(painted.contains("bottom") && !painted.contains("right"), "{painted}");
 }
 
 #[tokio::test]
