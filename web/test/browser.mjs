@@ -45,11 +45,12 @@ export async function blank(browser, { clock, ...options } = {}) {
     viewport: { width: 1100, height: 700 },
     ...options,
   });
+  context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
   if (clock) {
     await page.clock.install();
-    await page.clock.pauseAt(Date.now() + 1000);
+    // Later than the page's own time, which has gone on since, however slow the machine.
+    await page.clock.pauseAt(Date.now() + 60_000);
   }
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));

@@ -214,6 +214,7 @@ test('what an input method composes is shown where the cursor is, until it is co
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
   await see(page.locator('.composition-view').getByText('にほ'));
+  await see(page.locator('.xterm-rows').getByText('name:'));
   assert.equal(session.input.length, 0);
   const [composed, cursor] = await Promise.all([
     page.locator('.composition-view').boundingBox(),

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { see, seeInTerminal, terminalText } from './browser.mjs';
+import { see, seeInTerminal } from './browser.mjs';
 import { stage } from './stage.mjs';
 
 // A name that leads here and, unlike localhost, is no secure context: no `navigator.clipboard`.
@@ -89,6 +89,7 @@ test('the question keeps the focus inside, and starts at Cancel', async () => {
   const refused = await at.proxy.attempt();
   refused.pen('held', { holder: 'alice', can: ['write', 'force'] });
   refused.close(4004, 'busy: alice since 2026-01-02T09:05:00Z');
+  await see(button(page, 'Take over…'));
   await pressUntil(page, 'Tab', 'Take over…');
   await page.keyboard.press('Enter');
   await see(page.getByRole('dialog', { name: 'Take over from alice?' }));
@@ -245,8 +246,7 @@ test('a phone of 360 px shows all of it: status, tools, search and terminal', as
   assert.ok(port.x > 0 && port.x + port.width < 360, `the port at ${port.x} px`);
   const screen = await page.locator('#screen').boundingBox();
   assert.ok(screen.height > 300, `${screen.height} px for the terminal`);
-  const columns = (await terminalText(page)).length;
-  assert.equal(columns, 500);
+  await page.waitForFunction(() => window.serialproxy.text().length === 500);
 });
 
 test('a phone of 360 px shows a busy console, its offers and the question', async () => {

@@ -2,44 +2,55 @@
 
 export const PHONE = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
 
-/** Milliseconds of a long press, with time to spare. */
-const PRESS = 700;
-
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Seconds between two events of a fling. */
+const APART = 0.01;
 
 /** A finger, or two, on a page. */
 export async function fingerOf(page) {
   const devtools = await page.context().newCDPSession(page);
-  const send = (type, ...points) =>
+  const sendAt = (timestamp, type, ...points) =>
     devtools.send('Input.dispatchTouchEvent', {
       type,
       touchPoints: points.map(([x, y], id) => ({ x, y, id })),
+      timestamp,
     });
+  const send = (...event) => sendAt(undefined, ...event);
+  const selection = page.locator('.xterm-selection div');
   const finger = {
     down: (x, y) => send('touchStart', [x, y]),
     move: (x, y) => send('touchMove', [x, y]),
     up: () => send('touchEnd'),
     /** Rests until it selects. */
     async press(x, y) {
+      // What was selected before may still be drawn.
+      await selection.first().waitFor({ state: 'detached' });
       await finger.down(x, y);
-      await pause(PRESS);
+      await selection.first().waitFor({ state: 'attached' });
+    },
+    /** Too short for a long press, however slow the machine. */
+    tap: (x, y) => Promise.all([finger.down(x, y), finger.up()]),
+    /** Moves in steps. The first comes at once: a finger that rests selects. */
+    async glide([x, y], [toX, toY]) {
+      const move = (step) => finger.move(x + ((toX - x) * step) / 10, y + ((toY - y) * step) / 10);
+      await Promise.all([finger.down(x, y), move(1)]);
+      for (let step = 2; step <= 10; step += 1) await move(step);
     },
     /** Moves up or down, and stays there. */
-    async drag(x, from, to) {
-      await finger.down(x, from);
-      for (let step = 1; step <= 10; step += 1) await finger.move(x, from + ((to - from) * step) / 10);
-    },
+    drag: (x, from, to) => finger.glide([x, from], [x, to]),
     /** Moves to a side. */
     async slide(y, from, to) {
-      await finger.down(from, y);
-      for (let step = 1; step <= 10; step += 1) await finger.move(from + ((to - from) * step) / 10, y);
+      await finger.glide([from, y], [to, y]);
       await finger.up();
     },
     /** Moves fast, and is lifted while it moves. */
     async fling(x, from, to) {
-      await finger.down(x, from);
-      const moves = Array.from({ length: 6 }, (_, step) => finger.move(x, from + ((to - from) * (step + 1)) / 6));
-      await Promise.all([...moves, finger.up()]);
+      const places = Array.from({ length: 7 }, (_, step) => [x, from + ((to - from) * step) / 6]);
+      // Its speed is that of these times, however late the events arrive.
+      const start = Date.now() / 1000 - places.length * APART;
+      const events = places.map((place, step) =>
+        sendAt(start + step * APART, step === 0 ? 'touchStart' : 'touchMove', place),
+      );
+      await Promise.all([...events, sendAt(start + places.length * APART, 'touchEnd')]);
     },
     /** Two fingers around a place, so far from it at first and in the end. */
     async pinch([x, y], from, to) {

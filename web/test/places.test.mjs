@@ -269,7 +269,7 @@ test('every ending leads to all servers, and a login that has ended meanwhile to
   const page = await visit('web-1');
   const session = await at.proxy.attempt();
   session.hello({ server: at.proxy.fleet[0] });
-  await see(status(page, 'you are typing'));
+  await page.locator('#server-button').waitFor();
   session.close(4007, 'idle');
   await see(page.locator('#offers').getByRole('button', { name: 'All servers' }));
   await button(page, 'Reconnect').click();

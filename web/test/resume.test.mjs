@@ -200,6 +200,7 @@ test('a reload comes back by the key and asks for the screen', async () => {
   next.say({ type: 'replay', kind: 'screen', bytes: 6, offset: 6 });
   next.print('before and after');
   await seeInTerminal(page, 'before and after');
+  await next.hears('input');
   assert.deepEqual(next.messages[0], { type: 'input', offset: 3 });
   await page.reload();
   assert.equal((await at.proxy.attempt()).query.get('resume'), 'key-2');

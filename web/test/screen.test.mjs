@@ -18,7 +18,7 @@ for (const deviceScaleFactor of [1, 1.25, 1.5, 2]) {
       await page.reload();
       const session = await at.proxy.admit({ resume: 'k' });
       session.print('\x1b[?25l__________\r\nshown');
-      await seeInTerminal(page, 'shown');
+      await see(page.locator('.xterm-rows').getByText('shown'));
       const row = await page.locator('.xterm-rows > div').first().boundingBox();
       const drawn = await brightness(page, { ...row, width: size * 3 });
       const background = Math.min(...drawn);

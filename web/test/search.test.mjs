@@ -85,6 +85,7 @@ test('a match is where it is said to be, after wide and combining characters and
   await counts(page, '1 of 2');
   await page.getByLabel('Search for').press('Enter');
   await counts(page, '2 of 2');
+  await page.waitForFunction(() => /window \d+/.test(document.querySelector('#sizes').textContent));
   const cell = await page.evaluate(() => {
     const screen = document.querySelector('.xterm-screen').getBoundingClientRect();
     return [screen.left, screen.width / /window (\d+)/.exec(document.querySelector('#sizes').textContent)[1]];

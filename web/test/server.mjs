@@ -65,7 +65,7 @@ class Proxy {
   history = undefined;
   /** The bodies of these calls. */
   bodies = [];
-  /** Answers instead of the usual one, by `METHOD path`: `[status, body]`. */
+  /** Answers instead of the usual one, by `METHOD path`: `[status, body]`, or what gives it at the call. */
   instead = new Map();
 
   async listen(port) {
@@ -140,7 +140,7 @@ class Proxy {
   #call(method, path, query) {
     if (method !== 'GET') this.changes.push(`${method} ${path}?${query}`);
     const instead = this.instead.get(`${method} ${path}`);
-    if (instead) return instead;
+    if (instead) return typeof instead === 'function' ? instead() : instead;
     const { methods } = this;
     if (path === '/v1/login') return this.#login(method);
     if (!this.caller && methods.length > 0) {

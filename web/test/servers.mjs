@@ -92,9 +92,9 @@ class ScriptedApi {
   /** Answers instead of the usual one, by `METHOD path`: `[status, body]`, or a promise of it. */
   instead = new Map();
 
-  async listen(port = 0) {
+  async listen() {
     this.http = createServer((request, response) => void this.#serve(request, response));
-    this.http.listen(port, '127.0.0.1');
+    this.http.listen(0, '127.0.0.1');
     await once(this.http, 'listening');
     this.port = this.http.address().port;
   }

@@ -63,11 +63,14 @@ for (const [kind, options] of [
     const wide = () => page.evaluate(() => document.querySelector('dialog').scrollWidth - document.querySelector('dialog').clientWidth);
     assert.ok((await wide()) <= 0, 'nothing is cut off');
 
-    list([link('l-2', { user: 'alice' })]);
-    at.proxy.instead.set(`DELETE ${PATH}/l-1`, [204]);
+    at.proxy.instead.set(`DELETE ${PATH}/l-1`, () => {
+      list([link('l-2', { user: 'alice' })]);
+      return [204];
+    });
     await button(page, /^Revoke the link for typing that carol made/).click();
     await see(status(page, 'Revoked. The sessions that it opened end now.'));
     assert.equal(at.proxy.changes.at(-1), `DELETE ${PATH}/l-1?`);
+    await dialog(page).getByRole('listitem').filter({ hasText: 'Typing' }).waitFor({ state: 'detached' });
     assert.equal(await dialog(page).getByRole('listitem').count(), 1);
     await page.keyboard.press('Escape');
     await dialog(page).waitFor({ state: 'hidden' });
@@ -76,7 +79,10 @@ for (const [kind, options] of [
 
 test('a link is shared by the keyboard alone', async () => {
   list([link('l-1')]);
-  at.proxy.instead.set(`POST ${PATH}`, [201, { link: link('l-2'), url: URL_ }]);
+  at.proxy.instead.set(`POST ${PATH}`, () => {
+    list([link('l-1'), link('l-2')]);
+    return [201, { link: link('l-2'), url: URL_ }];
+  });
   at.proxy.instead.set(`DELETE ${PATH}/l-1`, [204]);
   const page = await opened(DESKTOP);
   await see(button(page, /^Revoke/));
@@ -86,6 +92,8 @@ test('a link is shared by the keyboard alone', async () => {
   await page.keyboard.press('Enter');
   await see(status(page, 'Copied.'));
   assert.deepEqual(at.proxy.bodies, [{ mode: 'watch', seconds: 3600 }]);
+  // A press before the list is there would be ignored.
+  await see(button(page, /^Revoke/).nth(1));
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await see(status(page, 'Revoked.'));
@@ -95,6 +103,7 @@ test('a link that the browser does not let the page copy is shown once', async (
   list([]);
   at.proxy.instead.set(`POST ${PATH}`, [201, { link: link('l-1'), url: URL_ }]);
   const page = await opened(DESKTOP);
+  await see(dialog(page).getByText('None.'));
   await page.evaluate(() => {
     navigator.clipboard.writeText = () => Promise.reject(new Error('no'));
     document.execCommand = () => false;

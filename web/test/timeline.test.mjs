@@ -176,6 +176,8 @@ test('scrolling past the top loads what the server still keeps, says where a gap
   session.print('live');
   await seeInTerminal(page, 'live');
   await scrollUpTo(page, 'second row 0');
+  // It is filled in slices.
+  await page.locator('#terminal:not([data-filling])').waitFor();
   const text = await terminalText(page);
   assert.match(text, /boot 2 ──\nsecond row 0\n[^]*second row 99\n+\[… \d\.\d kB of output skipped: it is no longer kept …\]\n/);
   assert.match(text, /boot 3 ──\nthird row 0\n[^]*third row 99\nlive$/);

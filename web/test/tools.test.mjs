@@ -266,6 +266,7 @@ test('in front of a Nova, the page offers neither links nor commands of an API t
   const command = 'openstack console url show --serial web-1';
   await see(page.getByText(`Get a new one: ${command}`).first());
   await button(page, 'Copy the command').click();
+  await see(status(page, `Copied: ${command}`));
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), command);
 });
 
@@ -291,7 +292,7 @@ test('Ctrl on a touch screen counts for the next character', async () => {
   const { page, session } = await at.attach({}, TOUCH);
   const ctrl = keys(page).getByRole('button', { name: 'Ctrl', exact: true });
   await ctrl.tap();
-  assert.equal(await ctrl.getAttribute('aria-pressed'), 'true');
+  await ctrl.and(page.locator('[aria-pressed=true]')).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), 'Terminal input');
   await page.keyboard.type('cc');
   await session.typed('\x03c');

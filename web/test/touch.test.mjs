@@ -51,7 +51,8 @@ const frames = (page, count) =>
   }, count);
 
 test('a swipe scrolls back, and forth again', async () => {
-  const { page, session, finger, first } = await scrolled();
+  // What rolls on would move the rows between two looks at them.
+  const { page, session, finger, first } = await scrolled({ reducedMotion: 'reduce' });
   await finger.drag(150, 250, 450);
   await finger.up();
   await rowComes(page, 'below', first - 5);
@@ -268,8 +269,7 @@ test('Copy screen copies the rows that are shown, wrapped ones as one', async ()
 
 test('a tap is a click still, which brings the keyboard', async () => {
   const { page, session, finger } = await phone();
-  await finger.down(150, 300);
-  await finger.up();
+  await finger.tap(150, 300);
   await page.waitForFunction(() => document.activeElement.ariaLabel === 'Terminal input');
   await page.keyboard.type('x');
   await session.typed('x');
@@ -279,8 +279,7 @@ test('a tap is a click of the mouse for a program that asks for it', async () =>
   const { page, session, finger } = await phone();
   session.print('\x1b[?1000h\x1b[?1006hready');
   await seeInTerminal(page, 'ready');
-  await finger.down(150, 300);
-  await finger.up();
+  await finger.tap(150, 300);
   await session.until(() => /\x1b\[<0;\d+;\d+M\x1b\[<0;\d+;\d+m/.test(session.input.toString()), 'a click');
 });
 
