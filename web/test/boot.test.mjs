@@ -80,6 +80,25 @@ test('a boot is shown where its output begins, not where the word of it came', a
   assert.match(await terminalText(page), /the last words\n+── web-1 started, boot 2 ──\nSeaBIOS/);
 });
 
+for (const [encoding, modes] of [
+  ['bytes', '1000;2004'],
+  ['text', '1000;1006;2004'],
+]) {
+  test(`until an announced boot prints, only what somebody typed is sent, with mouse reports as ${encoding}`, async () => {
+    const { page, session, offset } = await firstBoot(`${ESC}[?${modes}h$ `);
+    await seeInTerminal(page, '$');
+    const tail = `the last words${ESC}[6n`;
+    session.say({ type: 'epoch', epoch: 2, offset: offset + tail.length + 1 });
+    session.print(tail);
+    await seeInTerminal(page, 'the last words');
+    await page.mouse.click(300, 300);
+    await page.keyboard.type('k');
+    await paste(page, 'secret');
+    await session.typed('secret');
+    assert.equal(session.input.toString('latin1'), 'ksecret');
+  });
+}
+
 test('a boot while the connection was lost is shown where its output begins', async () => {
   const { page, session, offset } = await firstBoot(`before${ESC}[?2004h`, { resume: 'k' });
   await seeInTerminal(page, 'before');
