@@ -236,6 +236,41 @@ async fn a_client_certificate_that_qemu_refuses_is_named_as_the_reason() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_gone_and_whose_guest_reads_nothing_is_hung_up_on_once_somebody_asks() {
+    let host = Host::start(&[]).await;
+    let guest = host.boot(1).await;
+    let endpoint = host.endpoint(&guest, 0).await;
+    host.shell(&guest, 0).await;
+    host.server.signal(Signal::KILL);
+    let mut gone = TcpStream::connect(&endpoint).await.unwrap();
+    let address = gone.local_addr().unwrap();
+    gone.write_all(b"\r").await.unwrap();
+    within(gone.read_u8()).await.unwrap();
+    host.virsh(&["suspend", &guest.id]);
+    // More than the device takes: QEMU does not read that the client is gone.
+    gone.write_all(&[b'#'; 4096]).await.unwrap();
+    // An end with unread output would be a reset, which QEMU notices.
+    let mut gone = gone.into_std().unwrap();
+    while std::io::Read::read(&mut gone, &mut [0; 4096]).is_ok() {}
+    drop(gone);
+    for _ in 0..2 {
+        drop(TcpStream::connect(&endpoint).await.unwrap());
+    }
+
+    let host = host.kill_and_restart().await;
+    let who = format!("another program holds {endpoint}: a client at {address}");
+    eventually(async || {
+        let line = host.server.line(&guest.id, 0).await;
+        (line["cause"] == "held" && line["reason"] == who).then_some(())
+    })
+    .await;
+    let token = host.server.token(&guest.id, "?mode=watch").await;
+    let mut socket = Socket::v1(&host.server.proxy, &token, "").await;
+    socket.message("hello").await;
+    assert!(host.server.log().contains("made QEMU disconnect"));
+}
+
+#[tokio::test]
 async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     let host = Host::start(&[]).await;
     let guest = host.boot(1).await;

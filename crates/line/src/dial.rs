@@ -198,8 +198,8 @@ async fn connect(
 }
 
 /// Connects, unless `waiting` is connected, and waits until the hypervisor itself has accepted the
-/// connection: bytes that are sent before would reach the guest later. None where it serves another
-/// program instead; then `waiting` is the connection, or none if the queue for it is full.
+/// connection: bytes that are sent before would reach the guest later. None where that takes too long,
+/// as it serves another program; then `waiting` is the connection, or none if the queue for it is full.
 async fn own(
     waiting: &mut Option<Stream>,
     endpoint: &Endpoint,

@@ -11,6 +11,10 @@ use std::os::fd::AsFd;
 
 use super::connected;
 
+/// The states in which a connection is served (`tcp_states.h` of Linux): established, or closed by a client
+/// whose process at the port has not noticed, as QEMU while its guest takes no input.
+const SERVED: [&str; 2] = ["01", "08"];
+
 /// A client whose connection a port's process has accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct TcpClient {
@@ -35,7 +39,7 @@ fn accepted(line: &str, port: SocketAddr) -> Option<SocketAddr> {
     let mut fields = line.split_ascii_whitespace();
     let [_, local, remote, state] = std::array::from_fn(|_| fields.next().unwrap_or_default());
     let inode: u64 = fields.nth(5)?.parse().ok()?;
-    let is_accepted = state == "01" && inode > 0 && address(local)? == port;
+    let is_accepted = SERVED.contains(&state) && inode > 0 && address(local)? == port;
     if is_accepted { address(remote) } else { None }
 }
 
@@ -97,6 +101,10 @@ mod tests {
             assert_eq!(client.address, served.local_addr().unwrap());
             assert_eq!(client.inode, Some(rustix::fs::fstat(&served).unwrap().st_ino));
             assert_eq!(tcp_client(port, Some(client.address)), None);
+
+            drop(served);
+            let gone = tcp_client(port, Some(waits)).unwrap();
+            assert_eq!(gone, TcpClient { address: client.address, inode: None });
         }
     }
 
