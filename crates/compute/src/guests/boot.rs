@@ -31,6 +31,7 @@ struct New<'a> {
     image: &'a Image,
     /// Number of serial ports.
     count: u8,
+    kvm: bool,
 }
 
 impl Guests {
@@ -50,11 +51,13 @@ impl Guests {
         self.settle().await;
         let id = ServerId(Uuid::new_v4());
         self.refuse_taken(id, name).await?;
+        // The first time, this takes seconds, in which no lease must be held up.
+        let kvm = self.kvm().await;
 
         let _turn = self.turn(id).await;
         let _leasing = self.leasing.read().await;
         let made = async {
-            self.make(id, New { name, project, image: &image, count }).await?;
+            self.make(id, New { name, project, image: &image, count, kvm }).await?;
             self.launch(id, Attach::OrFail).await
         };
         match made.await {
@@ -102,7 +105,7 @@ impl Guests {
 
     /// Leases the ports, makes the disk and defines the domain.
     async fn make(&self, id: ServerId, new: New<'_>) -> Result<(), ComputeError> {
-        let New { name, project, image, count } = new;
+        let New { name, project, image, count, kvm } = new;
         let lines: Vec<_> = (0..count).map(|port| LineKey { server: id, port }).collect();
         let (mut ports, mut sockets) = (Vec::new(), Vec::new());
         match self.settings.transport {
@@ -116,7 +119,6 @@ impl Guests {
             Some(base) => Some(disk::make(&self.settings.state, id, base).await?),
             None => None,
         };
-        let kvm = self.kvm().await;
         let serials = match self.settings.transport {
             _ if !self.settings.enabled => Serials::Pty(count),
             Transport::Tcp => Serials::Tcp {
