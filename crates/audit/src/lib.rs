@@ -138,8 +138,8 @@ impl Audit {
         self.0.as_ref().is_none_or(|shared| !shared.required) || self.writable()
     }
 
-    /// Reads the first events that are asked for, as [`read`] does, one caller after the other. What was
-    /// recorded before is among them, unless it cannot be written within a second. It waits for files.
+    /// Reads the first events that are asked for, as [`read`] does, one caller after the other. What this
+    /// process recorded before is among them, unless it cannot be written within a second. It waits for files.
     ///
     /// # Errors
     ///
@@ -147,7 +147,10 @@ impl Audit {
     pub fn read(&self, query: &Query) -> std::io::Result<Page> {
         match &self.0 {
             Some(shared) => {
-                shared.queue.flush(WRITTEN);
+                // Where the disk takes nothing, each page would wait in vain.
+                if self.writable() {
+                    shared.queue.flush(WRITTEN);
+                }
                 shared.turns.read(&shared.directory, query)
             }
             None => Ok(Page::default()),
