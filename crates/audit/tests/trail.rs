@@ -336,6 +336,14 @@ fn a_trail_that_is_required_admits_nothing_while_another_process_holds_its_lock(
     audit.record(audit.event(EventName::TokenIssued));
     until(|| !audit.admits());
     assert!(place.flaws().is_empty() && place.events().is_empty(), "it can be read meanwhile");
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert!(audit.read(&all()).unwrap().events.is_empty());
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "each waited a second for what is not written"
+    );
     lock.unlock().unwrap();
     until(|| audit.admits());
     assert_eq!(place.events().len(), 1);
