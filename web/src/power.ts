@@ -39,5 +39,5 @@ export function describeProgress({ action }: Progress): string {
 
 /** Tells the user that the effect was not seen within `LONGEST`. */
 export function describeUndone({ action }: Progress): string {
-  return `The guest did not ${WORDS[action][1]} within ${LONGEST / 1000} s, as far as this page was told.`;
+  return `The guest did not ${WORDS[action][1]} within ${LONGEST / 1000} s. Look at its state on the servers page.`;
 }

@@ -230,7 +230,8 @@ fn wait_for(lock: impl AsFd, operation: FlockOperation) -> io::Result<()> {
         match rustix::fs::flock(&lock, operation) {
             Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(AGAIN),
             Err(Errno::WOULDBLOCK) => {
-                let text = "another process holds its lock: is one stopped?";
+                let text = "another process holds its lock: `fuser -v` on the file `lock` of the trail names it; \
+                            continue it with `kill -CONT`, or end it";
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
             }
             done => return Ok(done?),

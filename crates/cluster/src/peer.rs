@@ -70,8 +70,8 @@ pub enum PeerError {
     Removed(String),
     /// It is unknown whether the host was removed.
     #[error(
-        "whether host {0} was removed from the cluster cannot be known: etcd has too many removed \
-             certificates"
+        "cannot tell whether host {0} was removed from the cluster: etcd has too many removed certificates; \
+         wait until some of them expire"
     )]
     Unknowable(String),
     /// It is another host.

@@ -394,7 +394,9 @@ fn not_current() -> ComputeError {
 /// The refusal of an answer about something else.
 fn other(host: &str) -> ComputeError {
     tracing::warn!(host, "a host answers for what it was not asked");
-    ComputeError::Failed(format!("host {host} gave an answer that cannot be used"))
+    ComputeError::Failed(format!(
+        "host {host} sent an answer that cannot be used: compare the versions in `serialproxy cluster status`"
+    ))
 }
 
 fn not_found(id: ServerId) -> ComputeError {

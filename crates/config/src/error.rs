@@ -44,7 +44,7 @@ pub enum Problem {
     Unreadable {
         /// The file, as the user named it.
         file: String,
-        /// The system's error.
+        /// Why not.
         reason: String,
     },
     /// A line has a wrong format, or a flag is not an option's.

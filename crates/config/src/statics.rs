@@ -71,8 +71,7 @@ fn parse_settings(settings: &[&str]) -> Result<TerminalSettings, Refusal> {
         };
         if !is_known {
             return Err(
-                "has something behind the endpoint that is none of the settings, or stands twice"
-                    .into(),
+                "has a setting after its endpoint that is unknown, invalid or repeated".into()
             );
         }
     }
@@ -127,7 +126,7 @@ mod tests {
             ("a", "is not a name and an endpoint"),
             (
                 "a tcp://b:1 c",
-                "has something behind the endpoint that is none of the settings, or stands twice",
+                "has a setting after its endpoint that is unknown, invalid or repeated",
             ),
             (":1 tcp://b:1", name),
             ("ä tcp://b:1", name),
@@ -163,8 +162,7 @@ mod tests {
         let (backspace, newline) = (Some(Backspace::Del), Some(Newline::Lf));
         let usual = TerminalSettings { backspace, newline, line_feed: Some(LineFeed::Down) };
         assert_eq!(terminal("backspace=del newline=lf line_feed=down"), Ok(usual));
-        let reason =
-            "has something behind the endpoint that is none of the settings, or stands twice";
+        let reason = "has a setting after its endpoint that is unknown, invalid or repeated";
         for text in ["newline=cr newline=cr", "newline=x", "newline", "newline=", "escape=~", "="] {
             assert_eq!(terminal(text), Err(reason.into()), "{text}");
         }

@@ -271,7 +271,12 @@ enum Absence {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    Problem::Unreadable { file: escaped(&path.to_string_lossy()), reason: error.to_string() }
+    // Those that are not the system's are whole sentences about the file.
+    let reason = match error.raw_os_error() {
+        Some(_) => format!("cannot be read: {error}"),
+        None => error.to_string(),
+    };
+    Problem::Unreadable { file: escaped(&path.to_string_lossy()), reason }
 }
 
 /// The configuration files of a directory, by name, in oslo.config's order.

@@ -57,15 +57,15 @@ Once, on the first api host. The other hosts join with `serialproxy enroll` and 
   serialproxy cluster drain proxy-1
   serialproxy cluster drain proxy-1 --undo
 
-A proxy sends its sessions to the other proxies, a few at a time, and its /healthz responds with 503. An api
-host goes on answering, and its /healthz responds with 503. A compute host refuses new sessions; those that it
+A proxy sends its sessions to the other proxies, a few at a time, and its /healthz responds with 503. An api \
+host goes on answering, and its /healthz responds with 503. A compute host refuses new sessions; those that it \
 has go on. It stays so when the host restarts, until --undo. `serialproxy cluster status` shows it.")]
     Drain(Drain),
     /// Remove a host from the cluster: its certificates are refused from now on
     #[command(after_help = "Example:
   serialproxy cluster remove compute-7
 
-The name may join again with `serialproxy enroll`. An api host has the key of the CA: if somebody may have
+The name may join again with `serialproxy enroll`. An api host has the key of the CA: if somebody may have \
 copied it, create a new cluster.")]
     Remove(Remove),
 }
@@ -253,7 +253,10 @@ async fn enroll(args: &Enroll, config: &Config) -> anyhow::Result<String> {
     );
     let members = members(config)?;
     if cluster.etcd_endpoints.iter().all(|url| is_local(url)) {
-        complain("[cluster] etcd_endpoints names this host only: other hosts cannot reach it");
+        complain(
+            "[cluster] etcd_endpoints names loopback addresses only, which other hosts cannot reach: set \
+             addresses that they reach, and run `serialproxy enroll` again before the other host joins",
+        );
     }
     let code = ca.code()?;
     members.invite(&code, args.role.clone(), args.replace.clone(), args.ttl).await?;

@@ -79,7 +79,10 @@ pub(crate) fn take_over() -> anyhow::Result<()> {
         let (purpose, kept) = named(name)?;
         let listener = all.take_tcp_listener(at).ok().flatten().filter(is_listening);
         let listener = listener.with_context(|| {
-            format!("the service manager passes as {name} what is no TCP listener")
+            format!(
+                "the service manager passes as {name} what is no listening TCP socket: set ListenStream= \
+                 to an address and port in its socket unit"
+            )
         })?;
         listener.set_nonblocking(true).context("a listener of the service manager")?;
         let mut passed = lock();

@@ -159,14 +159,15 @@ fn the_files_of_a_directory_are_read_by_name_after_all_others() {
     assert!(config.debug);
     place.sources.directories.push(place.path("missing"));
     let [error] = &place.errors()[..] else { panic!("one error") };
-    assert!(error.starts_with("missing: No such file"), "{error}");
+    assert!(error.starts_with("missing: cannot be read: No such file"), "{error}");
 }
 
 #[test]
 fn a_named_file_must_be_there() {
     let mut place = Place::new();
     place.sources.files.push(place.path("missing.conf"));
-    assert_eq!(place.errors(), ["missing.conf: No such file or directory (os error 2)"]);
+    let reason = "missing.conf: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(place.errors(), [reason]);
     place.sources.files = vec![place.dir.path().join("")];
     let error = load(&place.sources).unwrap_err();
     assert!(error.to_string().ends_with("Is a directory (os error 21)"), "{error}");

@@ -67,7 +67,7 @@ async fn wait(stream: Stream, long: Duration) -> Finding {
                 began.elapsed().as_secs()
             ),
             "set the idle timeouts of the reverse proxy to more than [session] ping_interval, at which the \
-             service pings (docs/deploy.md)",
+             service pings (docs/proxies.md)",
         ),
     }
 }

@@ -155,7 +155,7 @@ fn judge(origin: &str, head: &Head, drop_in: bool) -> Vec<Finding> {
     let reason = head.get("x-console-reason").unwrap_or_default();
     let problem = |text: String, fix: &str| vec![Finding::problem(Check::PublicUrl, text, fix)];
     let deploy = "let the reverse proxy use HTTP/1.1 and forward the headers Upgrade and Connection \
-                  (docs/deploy.md)";
+                  (docs/proxies.md)";
     match (head.status, cause) {
         (101, Some("origin")) | (403, Some("origin")) => vec![Finding::problem(
             Check::Origin,
