@@ -32,7 +32,7 @@ pub enum Command {
   serialproxy get-serial-console demo serial
   serialproxy get-serial-console demo serial --port 1 --watch -f json
 
-Open the URL in a browser. For a terminal, skip the URL and use `serialproxy connect`. The URL contains
+Open the URL in a browser. For a terminal, skip the URL and use `serialproxy connect`. The URL contains \
 a secret: whoever has it can use the console.")]
     GetSerialConsole(Call<GetSerialConsole>),
     /// Print what is served, and a link that logs in to the servers page
@@ -73,7 +73,7 @@ The link is good once, for 10 minutes, and only the admin token gets one.")]
     #[command(after_help = "Example:
   serialproxy break demo --port 1
 
-A break is a condition of a UART's line, not a byte; boot loaders and kernels use it to get attention.
+A break is a condition of a UART's line, not a byte; boot loaders and kernels use it to get attention. \
 Virtio consoles and static lines have none: the command fails with 409.")]
     Break(Call<Port>),
     /// Send a magic SysRq to the kernel behind a serial console
@@ -98,7 +98,7 @@ The guest's kernel decides which keys it accepts (sysctl kernel.sysrq).")]
   serialproxy adopt db1 --restart
   serialproxy adopt db1 --undo
 
-The rest of the domain's definition does not change. A running domain gets the ports at its next start;
+The rest of the domain's definition does not change. A running domain gets the ports at its next start; \
 --restart stops and starts it now.")]
     Adopt(Call<Adopt>),
     /// Define and start a guest
@@ -114,7 +114,7 @@ The rest of the domain's definition does not change. A running domain gets the p
   serialproxy stop demo --timeout 120
   serialproxy stop demo --force")]
     Stop(Call<Stop>),
-    /// Reboot a server
+    /// Ask a server to reboot, and reset it if it has not after 60 s
     #[command(after_help = "Example:
   serialproxy reboot demo")]
     Reboot(Call<Server>),
@@ -130,9 +130,11 @@ The console stays connected. Input is delivered when the guest resumes.")]
 
 If an I/O error paused the guest, fix its cause first, for example a full disk.")]
     Resume(Call<Server>),
-    /// Delete a server that was made by `boot`
+    /// Delete a server that was made by `boot`: cut its power, and remove its disk
     #[command(after_help = "Example:
-  serialproxy delete demo")]
+  serialproxy delete demo
+
+It does not ask first. Guests that `boot` did not make are refused.")]
     Delete(Call<Server>),
     /// Print the audit trail: who did what, to which console or server, and from where
     #[command(after_help = AUDIT_HELP)]
@@ -156,7 +158,8 @@ const CONNECT_HELP: &str = "Examples:
 At the start of a line:
   ~.  leaves
   ~p  ask to type, or type if nobody is typing; if you are typing: stop typing, and let others
-  ~g  let the person who asks type, ~d keeps it
+  ~g  let the person who asks type
+  ~d  refuse, and keep typing
   ~f  take over from the person who is typing, if permitted; asks first
   ~w  list who is attached
   ~B  send a break
@@ -165,30 +168,30 @@ At the start of a line:
   ~s  show who types, the latency, the boot, and the address of the console
   ~?  show a menu: one letter chooses
   ~~  send ~
-Within ssh, which has the same escape character, ~~. leaves the console and ~. ends ssh. Another
-character is chosen with --escape ^], none with --escape none.
+Within ssh, which has the same escape character, ~~. leaves the console and ~. ends ssh. Another \
+character is chosen with --escape ^], none with --escape none. \
 While watching, Ctrl-C leaves as well: nothing that is typed reaches the guest.
 
-Where somebody else is typing, you watch, and ~p asks them to let you type. If that is your own other
+Where somebody else is typing, you watch, and ~p asks them to let you type. If that is you in another \
 window, ~p uses the console here. With --type, the command exits with code 4 instead.
 
-A server that is off is waited for, so its boot can be watched from the first byte. A connection
-that is lost comes back by itself for a minute at least, and goes on where it was; what is typed
+If the server is off, the command waits for it, so its boot can be watched from the first byte. After a lost \
+connection, it retries for at least a minute, and resumes the session where it stopped. What is typed \
 meanwhile is dropped, and so is what is typed while no guest is connected.
 
-What is pasted goes as fast as a UART takes it (11.5 kB a second) and is never far ahead of the
+What is pasted goes as fast as a UART takes it (11.5 kB a second) and is never far ahead of the \
 guest; Ctrl-C stops it and overtakes the rest.
 
-Where stdin is not a terminal, --type is the default, and its bytes are sent in the same way, without
-escapes, once the guest runs; at its end the command leaves when the guest has taken them and printed nothing for a second.
-It fails where another program holds the guest's port for 10 s.
-For an answer that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
+If stdin is not a terminal, --type is the default. The bytes of stdin are sent at the speed of a UART too, \
+without escapes, once the guest runs. At the end of stdin, the command exits when the guest has taken them \
+and printed nothing for a second. It fails if another program holds the guest's port for 10 s. For an answer \
+that takes longer, keep stdin open: (echo 'make'; sleep 60) | serialproxy connect demo
 
-~/.config/serialproxy/client.toml keeps what you always want, and options go before it:
+~/.config/serialproxy/client.toml holds your defaults; options override it:
   escape = \"^]\"
   backspace = \"ctrl-h\"
   newline = \"crlf\"
-What a static line wants holds where neither says anything.
+If neither sets a value, the setting of `[static] line` applies.
 
 Notices go to stderr. Exit codes: 0 left, 1 failed or disconnected, 2 usage error, 3 not found, 4 busy.";
 
@@ -197,7 +200,7 @@ const LOG_HELP: &str = "Examples:
   serialproxy log demo --port 1 --follow
   serialproxy log demo --from 4096
 
-The bytes go to stdout as the guest printed them. A notice on stderr says how many bytes are missing
+The bytes go to stdout as the guest printed them. A notice on stderr says how many bytes are missing \
 because they are no longer kept.";
 
 const AUDIT_HELP: &str = "Examples:
@@ -205,7 +208,7 @@ const AUDIT_HELP: &str = "Examples:
   serialproxy audit --user alice --follow
   serialproxy audit -f json > audit.jsonl
 
-One line for each event, the oldest first. Administrators only. `serialproxy verify` checks that nobody
+One line for each event, the oldest first. Administrators only. `serialproxy verify` checks that nobody \
 changed the trail.";
 
 /// A command's own arguments, and those that all commands have.

@@ -70,9 +70,9 @@ pub(crate) enum Newline {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LineFeed {
-    /// It goes down
+    /// Moves the cursor down, in the same column
     Down,
-    /// It begins a line, as devices mean it that send no CR
+    /// Moves to the start of the next line, for devices that send LF without CR
     NewLine,
 }
 

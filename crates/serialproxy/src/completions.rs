@@ -26,7 +26,7 @@ pub(crate) const HELP: &str = "Examples:
   serialproxy completions zsh > /usr/local/share/zsh/site-functions/_serialproxy
   serialproxy completions fish > ~/.config/fish/completions/serialproxy.fish
 
-In bash, zsh and fish, names of servers and their ports are completed as well: the API is asked as the
+In bash, zsh and fish, names of servers and their ports are completed as well: the API is asked as the \
 command would ask it, for a second at most. ~/.cache/serialproxy keeps the answer for 30 s.";
 
 /// Writes a shell's script.

@@ -60,8 +60,8 @@ const PREPARATION: Duration = Duration::from_secs(11);
   serialproxy doctor -f json
   serialproxy doctor --idle 120        also watch a console for 120 s through base_url
 
-It changes nothing, and may run beside the service, as root or as the service's user. As root, it looks at files
-with the rights of the service's user. It prints one line for
+It changes nothing, and may run beside the service, as root or as the service's user. As root, it looks at files \
+with the rights of the service's user. It prints one line for \
 each check: ok, warning, or problem, with the fix. The exit code is 1 if there is a problem.")]
 pub(crate) struct Doctor {
     /// Role that runs here [default: serve, or proxy with a configuration file of Nova]

@@ -85,6 +85,33 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_a_role_has_the_values_and_defaults_of_options() {
+        let mut command = crate::command();
+        let help = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
+        let words: Vec<_> = help.split_whitespace().collect();
+        let help = words.join(" ");
+        let lifetime = "no token is ever valid. Allowed: seconds, 0 to 315360000. Default: 600.";
+        assert!(help.contains(lifetime), "{help}");
+    }
+
+    #[test]
+    fn no_paragraph_of_a_help_is_torn_where_a_terminal_wraps_it() {
+        let mut command = crate::command();
+        command.build();
+        let mut all: Vec<_> = command.get_subcommands().collect();
+        while let Some(command) = all.pop() {
+            all.extend(command.get_subcommands());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                let is_prose = |line: &str| line.starts_with(|c: char| !c.is_whitespace());
+                let is_torn = is_prose(pair[0]) && is_prose(pair[1]);
+                assert!(!is_torn, "{}: {pair:?}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
     fn keystones_options_are_in_the_help_of_serve_alone_and_all_roles_take_them() {
         for role in ["serve", "api", "compute", "proxy"] {
             let mut command = crate::command();

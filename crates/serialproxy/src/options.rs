@@ -176,7 +176,8 @@ impl FromArgMatches for ShortFlags {
 }
 
 fn flag(option: &Opt) -> Arg {
-    let flag = value_flag(option.flag(), option.flag_off()).help(option.help).hide_short_help(true);
+    let flag = value_flag(option.flag(), option.flag_off()).hide_short_help(true);
+    let flag = flag.help(option.help).long_help(described(option));
     match option.flag().as_str() {
         // As every program of OpenStack has it.
         "debug" => flag.short('d'),
@@ -185,6 +186,18 @@ fn flag(option: &Opt) -> Arg {
             flag.visible_alias(name.replace('_', "-"))
         }
         _ => flag,
+    }
+}
+
+/// What an option does, the values that it takes, unless they are true and false, and its default.
+fn described(option: &Opt) -> String {
+    let mut text = option.help.to_owned();
+    if option.flag_off().is_none() {
+        text += &format!(" Allowed: {}.", option.allowed());
+    }
+    match option.default_text() {
+        "" => text,
+        default => text + &format!(" Default: {default}."),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Command {
   serialproxy tls self-signed --out /etc/serialproxy
   serialproxy tls self-signed --host console.example.com --host 192.0.2.7 --days 90
 
-For tests and first steps: browsers warn about such a certificate, and clients need it as --cacert. A
+For tests and first steps: browsers warn about such a certificate, and clients need it as --cacert. A \
 running server loads a replacement (--force) by itself.")]
     SelfSigned(SelfSigned),
 }

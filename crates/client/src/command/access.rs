@@ -16,9 +16,9 @@ pub(crate) const TOKEN_HELP: &str = "Examples:
   serialproxy token list
   serialproxy token revoke ci
 
-A reader can list the project's servers and watch their consoles. A member can also type and control
-the servers. An administrator can do so in every project. A token is shown only once; its user sets it
-as SERIALPROXY_TOKEN. Only administrators can use these commands, and only if [api] auth_strategy is
+A reader can list the project's servers and watch their consoles. A member can also type and control \
+the servers. An administrator can do so in every project. A token is shown only once; its user sets it \
+as SERIALPROXY_TOKEN. Only administrators can use these commands, and only if [api] auth_strategy is \
 token or http_basic.";
 
 pub(crate) const USER_HELP: &str = "Examples:
@@ -27,9 +27,9 @@ pub(crate) const USER_HELP: &str = "Examples:
   serialproxy user password alice < new-password
   serialproxy user remove alice
 
-The command asks for the password twice, or reads it from the first line of stdin if stdin is not a
-terminal. OpenStack's clients log in with it: set OS_AUTH_URL to the API's address followed by /v3. If
-[api] auth_strategy is http_basic, clients can also send it with each call. Only administrators can use
+The command asks for the password twice, or reads it from the first line of stdin if stdin is not a \
+terminal. OpenStack's clients log in with it: set OS_AUTH_URL to the API's address followed by /v3. If \
+[api] auth_strategy is http_basic, clients can also send it with each call. Only administrators can use \
 these commands, and only if auth_strategy is token or http_basic.";
 
 /// `token`.

@@ -14,14 +14,14 @@ pub(super) const RUN_HELP: &str = "Examples:
   serialproxy run demo --timeout 3600 'cd /src && make' > make.log
   serialproxy run demo \"$(cat script.sh)\"
 
-The port must be at the prompt of a shell: sh, bash, dash or busybox's ash. At a login prompt nothing is
-typed, and the command fails. Of what the guest prints, stdout gets what the command printed, colors
-included, and neither the echo nor the prompt. The kernel's messages on the same port are among it.
+The port must be at the prompt of a shell: sh, bash, dash or busybox's ash. At a login prompt nothing is \
+typed, and the command fails. Of what the guest prints, stdout gets what the command printed, colors \
+included, and neither the echo nor the prompt. It also gets kernel messages that appear on the port meanwhile.
 
-The command runs in a subshell without stdin, so it changes nothing of the shell: no directory, no
-variable, no terminal setting. bash keeps it in its history unless HISTCONTROL has ignorespace.
-While it runs, others can watch, and a request to type is refused. Ctrl-C, and the end of the time, press
-Ctrl-C at the guest.
+The command runs in a subshell without stdin, so it changes nothing of the shell: no directory, no \
+variable, no terminal setting. bash keeps it in its history unless HISTCONTROL has ignorespace. \
+While it runs, others can watch, and a request to type is refused. If you press Ctrl-C, or the timeout \
+expires, the command presses Ctrl-C in the guest.
 
 Exit code: the command's. Where serialproxy fails, it says so on stderr, and the code is
   1  failed: a login prompt, no shell, no end in time, lost connection or output, ended by a signal
@@ -32,11 +32,11 @@ pub(super) const SEND_HELP: &str = "Examples:
   serialproxy send demo --no-enter 'boot'
   printf '\\003' | serialproxy send demo -
 
-TEXT is typed, and then Enter. With -, stdin is typed as it is, up to 64 KiB; more goes with
-`serialproxy connect`. Prints the offset of the output from which on the echo and the answer come, for
+TEXT is typed, and then Enter. With -, stdin is typed as it is, up to 64 KiB; more goes with \
+`serialproxy connect`. Prints the offset of the output from which on the echo and the answer come, for \
 `serialproxy expect --from`.
 
-Exit codes: 0 all was typed, 1 failed, 2 usage error, 3 not found, 4 someone else is typing. A failure
+Exit codes: 0 all was typed, 1 failed, 2 usage error, 3 not found, 4 someone else is typing. A failure \
 says how many bytes were typed before it.";
 
 pub(super) const EXPECT_HELP: &str = "Examples:
@@ -44,9 +44,9 @@ pub(super) const EXPECT_HELP: &str = "Examples:
   serialproxy expect demo --text 'Kernel panic' --from start --timeout 0
   at=$(serialproxy send demo root) && serialproxy expect demo --regex '^Password:' --from \"$at\"
 
-Waits until the output matches, prints what matched, and ends. Colors and other control sequences are no
-part of the text, and a line that the terminal wraps at 80 columns is one line. ^ and $ match at the
-beginning and the end of a line. A match has at most 4096 characters. Nothing is typed, so it works while
+Waits until the output matches, prints what matched, and ends. Colors and other control sequences are no \
+part of the text, and a line that the terminal wraps at 80 columns is one line. ^ and $ match at the \
+beginning and the end of a line. A match has at most 4096 characters. Nothing is typed, so it works while \
 others type, and on a server that is off.
 
 Exit codes: 0 it matched, 1 no match in time or failed, 2 usage error, 3 not found.";

@@ -50,8 +50,8 @@ use crate::watch_links;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-The host belongs to a cluster: `serialproxy cluster init` begins one, `serialproxy join` joins it.
-When ready, stdout gets one line: serialproxy ready api=http://H:P cluster=H:P
+The host belongs to a cluster: `serialproxy cluster init` begins one, `serialproxy join` joins it. \
+When ready, stdout gets one line: serialproxy ready api=http://H:P cluster=H:P \
 (https if there is a certificate).
 
 Example:

@@ -58,9 +58,9 @@ use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-The host belongs to a cluster: `serialproxy join` makes it so, with the line that `serialproxy enroll
---role compute` prints on an api host. With a Nova in its configuration ([nova] or [service_user], as in
-nova.conf), it also checks the console tokens with which Nova's users come through `serialproxy proxy`.
+The host belongs to a cluster: `serialproxy join` makes it so, with the line that `serialproxy enroll \
+--role compute` prints on an api host. With a Nova in its configuration ([nova] or [service_user], as in \
+nova.conf), it also checks the console tokens with which Nova's users come through `serialproxy proxy`. \
 When ready, stdout gets one line: serialproxy ready cluster=H:P
 
 Example:

@@ -46,10 +46,10 @@ use crate::tls::Renewal;
 use crate::watchdog::Watchdog;
 
 pub(crate) const HELP: &str = "\
-On a host of a cluster, it passes users on to the host of their server. With a Nova in its
-configuration, it replaces nova-serialproxy, and looks up console tokens in Nova, as the service user
-of the configuration, which needs the role admin. On hosts of a cluster, several such proxies may be
-active at once.
+On a host of a cluster, it passes users on to the host of their server. With a Nova in its \
+configuration, it replaces nova-serialproxy, and looks up console tokens in Nova, as the service user \
+of the configuration, which needs the role admin. On hosts of a cluster, several such proxies may be \
+active at once. \
 When ready, stdout gets one line: serialproxy ready proxy=http://H:P (https if there is a certificate).
 
 Example:

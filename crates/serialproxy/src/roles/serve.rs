@@ -51,8 +51,8 @@ use crate::watchdog::Watchdog;
 use crate::welcome::welcome;
 
 pub(crate) const HELP: &str = "\
-Without a configuration file, it serves the consoles of all guests of qemu:///system.
-When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://H:P
+Without a configuration file, it serves the consoles of all guests of qemu:///system. \
+When ready, stdout gets one line: serialproxy ready api=http://H:P proxy=http://H:P \
 (https if there is a certificate).
 
 Example:
