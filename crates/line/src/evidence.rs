@@ -72,7 +72,7 @@ impl Shared {
         self.record(event.target(&*loser.user).cause(Cause::Forced.as_str()));
     }
 
-    /// Another session has the pen, or none; `gone` is no longer in the roster. Called under the desk's lock.
+    /// Another session has the pen, or none; `gone` may no longer be in the roster. Called under the desk's lock.
     pub(crate) fn record_pen(
         &self,
         before: Option<&Holder>,

@@ -99,6 +99,7 @@ impl Shared {
     fn end_all(&self, close: &Close, change: impl FnOnce(&mut Desk, &mut Members) -> bool) {
         let ended = {
             let mut desk = self.input.desk();
+            let holder = desk.pen().holder().map(|holder| holder.session);
             let mut members = self.roster.members();
             if !change(&mut desk, &mut members) {
                 return;
@@ -106,7 +107,8 @@ impl Shared {
             members.iter().for_each(|session| session.set_end(close));
             let ended = members.to_vec();
             drop(members);
-            self.publish_pen(&desk, None);
+            let gone = ended.iter().find(|session| Some(session.id) == holder);
+            self.publish_pen_without(&desk, None, gone.map(AsRef::as_ref));
             ended
         };
         ended.iter().for_each(|session| self.end_session(session, close));

@@ -140,7 +140,7 @@ impl Shared {
         self.publish_pen_without(desk, change, None);
     }
 
-    /// The same where `gone`, which may have had the pen, is no longer in the roster.
+    /// The same where `gone`, which has or had the pen, may no longer be in the roster.
     pub(crate) fn publish_pen_without(
         &self,
         desk: &Desk,
