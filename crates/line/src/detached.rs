@@ -105,7 +105,7 @@ impl Shared {
             presence.pen_released = true;
             drop(presence);
             self.log(session, "pen released: its client never sent anything", None, None);
-            self.publish_pen_without(&desk, None, Some(session));
+            self.publish_pen(&desk, None);
         }
     }
 }

@@ -72,13 +72,12 @@ impl Shared {
         self.record(event.target(&*loser.user).cause(Cause::Forced.as_str()));
     }
 
-    /// Another session has the pen, or none; `gone` may no longer be in the roster. Called under the desk's lock.
+    /// Another session has the pen, or none. Called under the desk's lock.
     pub(crate) fn record_pen(
         &self,
         before: Option<&Holder>,
         now: Option<&Holder>,
         why: Option<Cause>,
-        gone: Option<&Session>,
     ) {
         let session = |holder: &Holder| holder.session;
         if before.map(session) == now.map(session) {
@@ -90,10 +89,8 @@ impl Shared {
             (_, Some(_)) => "taken",
             (_, None) => Cause::Left.as_str(),
         };
-        let there = self.roster.get(named.session);
-        let gone = gone.filter(|session| session.id == named.session);
-        let event = match there.as_deref().or(gone) {
-            Some(session) => self.event_of(session, EventName::PenChanged),
+        let event = match self.roster.get(named.session) {
+            Some(session) => self.event_of(&session, EventName::PenChanged),
             None => self.event(EventName::PenChanged, named.session, &named.user),
         };
         let event = event.cause(why);

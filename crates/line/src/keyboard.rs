@@ -194,7 +194,7 @@ impl Keyboard {
         if let Some(mut presence) = self.session.presence_of(self.connection) {
             presence.size = Some(size);
         }
-        self.publish_pen(&desk, None);
+        self.line.publish_pen(&desk, None);
     }
 
     /// Takes the pen if it is free, or if a lost session of the same user holds it. Otherwise asks
@@ -228,7 +228,7 @@ impl Keyboard {
                 return Err(format!("{} already asks to type: wait for the answer", other.user));
             }
         }
-        self.publish_pen(&desk, None);
+        self.line.publish_pen(&desk, None);
         Ok(())
     }
 
@@ -251,7 +251,7 @@ impl Keyboard {
         match desk.take_pen(self.session.holder(now)) {
             Ok(()) => {
                 self.line.log(&self.session, "pen taken", None, None);
-                self.publish_pen(&desk, None);
+                self.line.publish_pen(&desk, None);
                 Ok(())
             }
             Err(holder) if holder.session == self.session.id => Ok(()),
@@ -277,7 +277,7 @@ impl Keyboard {
             _ => "used in another window",
         };
         let change = Change { by: by.clone(), cause, reason: Some(reason.into()) };
-        self.publish_pen(&desk, Some(change));
+        self.line.publish_pen(&desk, Some(change));
         drop(desk);
         if let Some(loser) = loser {
             self.line.close_raw_loser(&loser, &by);
@@ -301,7 +301,7 @@ impl Keyboard {
             cause: Cause::Granted,
             reason: Some("granted".into()),
         };
-        self.publish_pen(&desk, Some(change));
+        self.line.publish_pen(&desk, Some(change));
         drop(desk);
         self.line.close_raw_loser(&loser, &self.session.user);
         Ok(())
@@ -325,7 +325,7 @@ impl Keyboard {
         };
         let change =
             Change { by: self.session.user.clone(), cause: Cause::Denied, reason: Some(reason) };
-        self.publish_pen(&desk, Some(change));
+        self.line.publish_pen(&desk, Some(change));
         Ok(())
     }
 
@@ -336,7 +336,7 @@ impl Keyboard {
         if desk.release_pen(self.session.id, now).is_some() {
             self.line.log(&self.session, "pen released", None, None);
         }
-        self.publish_pen(&desk, None);
+        self.line.publish_pen(&desk, None);
     }
 
     /// Takes the pen from its holder, who is told by whom and why. On `console.v1` the holder stays
@@ -356,18 +356,13 @@ impl Keyboard {
         let by = self.session.user.clone();
         let from = loser.as_ref().map(|loser| loser.user.as_str());
         self.line.log(&self.session, "pen taken over", from, reason.as_deref());
-        self.publish_pen(&desk, Some(Change { by: by.clone(), cause: Cause::Forced, reason }));
+        self.line.publish_pen(&desk, Some(Change { by: by.clone(), cause: Cause::Forced, reason }));
         drop(desk);
         if let Some(loser) = loser.filter(|loser| loser.session != self.session.id) {
             self.line.record_force(&self.session, &loser);
             self.line.close_raw_loser(&loser, &by);
         }
         Ok(())
-    }
-
-    /// Publishes a change of the pen by this session, which may have ended meanwhile.
-    fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
-        self.line.publish_pen_without(desk, change, Some(&self.session));
     }
 
     /// The desk, for changes of the pen; an error when the session has ended or continues over

@@ -187,8 +187,7 @@ impl Line {
             entry.set_end(&close);
             desk.withdraw_request(session);
             desk.revoke_pen(session, Timestamp::now());
-            // Its connection may have noticed its end already.
-            self.0.publish_pen_without(&desk, None, Some(&entry));
+            self.0.publish_pen(&desk, None);
         }
         self.0.end_session(&entry, &close);
         true

@@ -99,7 +99,6 @@ impl Shared {
     fn end_all(&self, close: &Close, change: impl FnOnce(&mut Desk, &mut Members) -> bool) {
         let ended = {
             let mut desk = self.input.desk();
-            let holder = desk.pen().holder().map(|holder| holder.session);
             let mut members = self.roster.members();
             if !change(&mut desk, &mut members) {
                 return;
@@ -107,8 +106,7 @@ impl Shared {
             members.iter().for_each(|session| session.set_end(close));
             let ended = members.to_vec();
             drop(members);
-            let gone = ended.iter().find(|session| Some(session.id) == holder);
-            self.publish_pen_without(&desk, None, gone.map(AsRef::as_ref));
+            self.publish_pen(&desk, None);
             ended
         };
         ended.iter().for_each(|session| self.end_session(session, close));

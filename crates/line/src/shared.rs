@@ -109,6 +109,11 @@ impl Shared {
     pub(crate) fn remove(&self, session: &Session) {
         session.presence().leave();
         let was_there = {
+            // Whoever has this lock finds in the roster who has the pen, and who asks for it.
+            let mut desk = self.input.desk();
+            desk.withdraw_request(session.id);
+            desk.release_pen(session.id, Timestamp::now());
+            self.publish_pen(&desk, None);
             let mut members = self.roster.members();
             let was_there = members.take_out(session.id);
             if was_there {
@@ -116,12 +121,6 @@ impl Shared {
             }
             was_there
         };
-        {
-            let mut desk = self.input.desk();
-            desk.withdraw_request(session.id);
-            desk.release_pen(session.id, Timestamp::now());
-            self.publish_pen_without(&desk, None, Some(session));
-        }
         if !was_there {
             return;
         }
@@ -137,16 +136,6 @@ impl Shared {
     /// Publishes the state of the pen. Called under the desk's lock, so that changes are published
     /// in their order.
     pub(crate) fn publish_pen(&self, desk: &Desk, change: Option<Change>) {
-        self.publish_pen_without(desk, change, None);
-    }
-
-    /// The same where `gone`, which has or had the pen, may no longer be in the roster.
-    pub(crate) fn publish_pen_without(
-        &self,
-        desk: &Desk,
-        change: Option<Change>,
-        gone: Option<&Session>,
-    ) {
         let holder = desk.pen().holder().and_then(|holder| self.roster.get(holder.session));
         let (size, absence) = holder.map_or((None, None), |session| {
             let presence = session.presence();
@@ -155,7 +144,7 @@ impl Shared {
         let before = self.news.now().holder.clone();
         let why = change.as_ref().map(|change| change.cause);
         self.news.set_pen(desk.pen(), change, size, absence);
-        self.record_pen(before.as_ref(), desk.pen().holder(), why, gone);
+        self.record_pen(before.as_ref(), desk.pen().holder(), why);
         self.input.tell_of_room();
         self.roster.ring();
         self.note_kept();
