@@ -235,6 +235,14 @@ async fn a_client_certificate_that_qemu_refuses_is_named_as_the_reason() {
     assert!(reason.contains("tls_client_cert"), "{reason}");
 }
 
+/// A client that a guest's QEMU serves: the next one when the line's connection has ended.
+async fn served(endpoint: &str) -> TcpStream {
+    let mut client = TcpStream::connect(endpoint).await.unwrap();
+    client.write_all(b"\r").await.unwrap();
+    within(client.read_u8()).await.unwrap();
+    client
+}
+
 #[tokio::test]
 async fn a_client_that_is_gone_and_whose_guest_reads_nothing_is_hung_up_on_once_somebody_asks() {
     let host = Host::start(&[]).await;
@@ -242,10 +250,8 @@ async fn a_client_that_is_gone_and_whose_guest_reads_nothing_is_hung_up_on_once_
     let endpoint = host.endpoint(&guest, 0).await;
     host.shell(&guest, 0).await;
     host.server.signal(Signal::KILL);
-    let mut gone = TcpStream::connect(&endpoint).await.unwrap();
+    let mut gone = served(&endpoint).await;
     let address = gone.local_addr().unwrap();
-    gone.write_all(b"\r").await.unwrap();
-    within(gone.read_u8()).await.unwrap();
     host.virsh(&["suspend", &guest.id]);
     // More than the device takes: QEMU does not read that the client is gone.
     gone.write_all(&[b'#'; 4096]).await.unwrap();
@@ -277,10 +283,7 @@ async fn a_stranger_who_took_the_port_first_is_hung_up_on_once_somebody_asks() {
     let endpoint = host.endpoint(&guest, 0).await;
     host.shell(&guest, 0).await;
     host.server.signal(Signal::KILL);
-    // QEMU serves a second connection when the line's connection ends.
-    let mut stranger = TcpStream::connect(&endpoint).await.unwrap();
-    stranger.write_all(b"\r").await.unwrap();
-    within(stranger.read_u8()).await.unwrap();
+    let stranger = served(&endpoint).await;
     // QEMU 7.2 has room for two that wait.
     let waits = TcpStream::connect(&endpoint).await.unwrap();
     drop(TcpStream::connect(&endpoint).await.unwrap());
